@@ -1,0 +1,110 @@
+//! Every number that bounds untrusted input, each with its reason.
+//!
+//! Sizes are in bytes. A limit is the last accepted value: input of exactly that size passes. All are enforced before memory is
+//! used, and all can be changed by whoever embeds the library.
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// What bounds role metadata and the walk over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MetadataLimits {
+    /// One `root.json`. Real ones are below 10 KiB; 512 KiB leaves room for post-quantum keys. Default 512 KiB.
+    pub root: u64,
+    /// `timestamp.json` names one file and is fetched on every refresh. Default 16 KiB.
+    pub timestamp: u64,
+    /// `snapshot.json` where the timestamp lists no length. 16,384 hash bins take about 1 MiB. Default 16 MiB.
+    pub snapshot: u64,
+    /// `targets.json` or a delegated role where the snapshot lists no length. Default 64 MiB.
+    pub targets: u64,
+    /// The most that a listed length may claim, whatever the role. Default 1 GiB.
+    pub listed: u64,
+    /// Root rotations that one refresh follows. Default 1,024.
+    pub root_rotations: u32,
+    /// Roles that one search for a target visits, the top-level targets role not counted. Default 256.
+    pub delegations: u32,
+    /// Signatures on one document. Default 1,024.
+    pub signatures: usize,
+    /// Key ids that one role lists. Default 1,024.
+    pub keys: usize,
+    /// A target that is read into memory (manifests, package lists, profiles). Default 256 MiB, the cap for package lists.
+    pub target_in_memory: u64,
+}
+
+impl Default for MetadataLimits {
+    fn default() -> Self {
+        Self {
+            root: 512 * KIB,
+            timestamp: 16 * KIB,
+            snapshot: 16 * MIB,
+            targets: 64 * MIB,
+            listed: GIB,
+            root_rotations: 1024,
+            delegations: 256,
+            signatures: 1024,
+            keys: 1024,
+            target_in_memory: 256 * MIB,
+        }
+    }
+}
+
+/// Nesting of a JSON document. Real ones need 6; the number protects the stack.
+pub const JSON_DEPTH: usize = 64;
+
+/// What bounds an image archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArchiveLimits {
+    /// `manifest.json` and `index.json` of an archive. containers/image refuses more; real ones are a few KiB. Default 1 MiB.
+    pub control_file: u64,
+    /// `oci-layout` and `repositories`: a line each. Default 64 KiB.
+    pub small_control_file: u64,
+    /// An image manifest or index. The limit of registries. Default 4 MiB.
+    pub manifest: u64,
+    /// An image config. The limit of containers/image. Default 4 MiB.
+    pub config: u64,
+    /// A PAX header or a GNU long name. Go's limit, checked before anything is buffered. Default 1 MiB.
+    pub special_header: u64,
+    /// A path in a tar header. Default 4 KiB, as Linux's `PATH_MAX`.
+    pub path: usize,
+    /// Entries of an archive: 3 per layer plus blobs; loaders handle far less. Default 20,000.
+    pub entries: usize,
+    /// Layers of an image; well above what graph drivers can stack. Default 512.
+    pub layers: usize,
+    /// Children of an index. Real ones have a few dozen. Default 128.
+    pub index_children: usize,
+    /// Names that an archive gives its image. They must all be signed anyway. Default 16.
+    pub names: usize,
+    /// One layer, decompressed. Large model layers exist. Default 32 GiB.
+    pub layer: u64,
+    /// Decompressed bytes per compressed byte, counted after [`ratio_free`](Self::ratio_free). Ordinary layers are far below; a gzip
+    /// bomb reaches 1,000. Default 200.
+    pub ratio: u64,
+    /// How much a layer may decompress to before the ratio counts, for layers may hold large empty files. Default 1 GiB.
+    pub ratio_free: u64,
+    /// Window of a zstd frame, as a power of two; the archive chooses it and it is memory. Default 27 (128 MiB).
+    pub zstd_window_log: u32,
+}
+
+impl Default for ArchiveLimits {
+    fn default() -> Self {
+        Self {
+            control_file: MIB,
+            small_control_file: 64 * KIB,
+            manifest: 4 * MIB,
+            config: 4 * MIB,
+            special_header: MIB,
+            path: 4096,
+            entries: 20_000,
+            layers: 512,
+            index_children: 128,
+            names: 16,
+            layer: 32 * GIB,
+            ratio: 200,
+            ratio_free: GIB,
+            zstd_window_log: 27,
+        }
+    }
+}

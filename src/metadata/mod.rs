@@ -1,0 +1,3 @@
+//! What a role file says.
+
+pub mod json;
