@@ -4,3 +4,4 @@ pub mod digest;
 pub mod limits;
 pub mod metadata;
 pub mod text;
+pub mod trust;

@@ -106,10 +106,17 @@ impl Role for Timestamp {
 /// `snapshot.json`: which version of each targets file is current [TUF 4.4].
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    targets: MetaFile,
     meta: BTreeMap<String, MetaFile>,
 }
 
 impl Snapshot {
+    /// What the current top-level `targets.json` must be.
+    #[must_use]
+    pub fn targets(&self) -> &MetaFile {
+        &self.targets
+    }
+
     /// What the current file of the targets role named `role` must be. `None`: there is no such role.
     #[must_use]
     pub fn role(&self, role: &str) -> Option<&MetaFile> {
@@ -128,9 +135,9 @@ impl Role for Snapshot {
 
     fn read(signed: At<'_>, _: &MetadataLimits) -> Result<Self, MetadataError> {
         let meta = signed.field("meta")?;
-        meta.field("targets.json")?; // 4.4: the top-level targets file is always listed.
+        let targets = MetaFile::read(meta.field("targets.json")?)?;
         let meta = meta.fields()?.map(|(name, file)| Ok((name.to_owned(), MetaFile::read(file)?)));
-        Ok(Self { meta: meta.collect::<Result<_, MetadataError>>()? })
+        Ok(Self { targets, meta: meta.collect::<Result<_, MetadataError>>()? })
     }
 }
 
