@@ -1,5 +1,6 @@
 //! Decides whether a container image archive may be loaded.
 
+pub mod client;
 pub mod digest;
 pub mod limits;
 pub mod metadata;

@@ -112,6 +112,15 @@ pub enum TrustError {
         file: String,
     },
 
+    /// A file goes on after the most that is accepted of it: an endless data attack [TUF 5.3.3, 5.4.1, 5.5.1, 5.6.1, 5.7.1].
+    #[error("{}: longer than {limit} bytes, the most that is accepted", quoted(.file))]
+    TooLarge {
+        /// The file's name in the repository.
+        file: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+
     /// The root before this one has the last version there is.
     #[error("root: version {} has no successor", u64::MAX)]
     LastRoot,
@@ -131,6 +140,7 @@ impl TrustError {
             Self::Length { .. } => "signed-length-mismatch",
             Self::Hash { .. } => "signed-hash-mismatch",
             Self::NoKnownHash { .. } => "signed-hash-unknown",
+            Self::TooLarge { .. } => "metadata-too-large",
         }
     }
 
@@ -147,6 +157,7 @@ impl TrustError {
             Self::Length { expected, .. } => Some(format!("{expected} bytes")),
             Self::Hash { algorithm, expected, .. } => Some(format!("{algorithm}:{expected}")),
             Self::NoKnownHash { .. } => Some("sha256 or sha512".to_owned()),
+            Self::TooLarge { limit, .. } => Some(format!("at most {limit} bytes")),
         }
     }
 
@@ -161,7 +172,7 @@ impl TrustError {
             Self::Expired { expires, .. } => Some(shown(expires)),
             Self::Length { found, .. } => Some(format!("{found} bytes")),
             Self::Hash { algorithm, found, .. } => Some(format!("{algorithm}:{found}")),
-            Self::NoKnownHash { .. } | Self::LastRoot => None,
+            Self::NoKnownHash { .. } | Self::LastRoot | Self::TooLarge { .. } => None,
         }
     }
 
@@ -177,7 +188,10 @@ impl TrustError {
             | Self::Expired { role, .. } => role.to_string(),
             Self::RoleRemoved { .. } => RoleName::Snapshot.to_string(),
             Self::LastRoot => RoleName::Root.to_string(),
-            Self::Length { file, .. } | Self::Hash { file, .. } | Self::NoKnownHash { file } => file.clone(),
+            Self::Length { file, .. }
+            | Self::Hash { file, .. }
+            | Self::NoKnownHash { file }
+            | Self::TooLarge { file, .. } => file.clone(),
         }
     }
 }

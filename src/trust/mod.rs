@@ -241,6 +241,12 @@ pub struct AfterTimestamp {
 }
 
 impl AfterTimestamp {
+    /// The newest root.
+    #[must_use]
+    pub fn root(&self) -> &Signed<Root> {
+        &self.before.root
+    }
+
     /// The current timestamp.
     #[must_use]
     pub fn timestamp(&self) -> &Signed<Timestamp> {
@@ -293,6 +299,12 @@ pub struct AfterSnapshot {
 }
 
 impl AfterSnapshot {
+    /// The newest root.
+    #[must_use]
+    pub fn root(&self) -> &Signed<Root> {
+        &self.before.before.root
+    }
+
     /// The current snapshot.
     #[must_use]
     pub fn snapshot(&self) -> &Signed<Snapshot> {
