@@ -155,6 +155,11 @@ impl<S: Source> Client<S> {
         Self { lock_wait: wait, ..self }
     }
 
+    /// Where the files come from.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
     /// Brings the top-level metadata up to date [TUF 5.1 to 5.6]. The store is locked as long as the result lives.
     ///
     /// # Errors
