@@ -859,7 +859,7 @@ fn a_target_is_exactly_what_was_signed() {
 fn the_core_alone_works_in_the_same_way() {
     // What an async program does: bring bytes in order, ask for what is needed.
     let mut repo = Repo::new();
-    repo.delegate("targets", "A", ALL, &[NEW], false).target("A", "file", b"x").rotate("root", &[OTHER]);
+    repo.delegate("targets", "A", &["*"], &[NEW], false).target("A", "file", b"x").rotate("root", &[OTHER]);
     let file = |name: &str| repo.files[&format!("metadata/{name}")].clone();
     let mut roots = Roots::pin(&file("1.root.json"), Rules::at(NOW.parse().unwrap())).unwrap();
     assert_eq!(roots.next_version().unwrap(), 2);

@@ -253,9 +253,18 @@ pub fn envelope(signed: &Value, signers: &[Signer]) -> Vec<u8> {
     bytes
 }
 
-/// For text without control characters `serde_json`'s shortest form is the canonical one: its objects are sorted.
+/// The OLPC canonical form. `serde_json` keeps objects sorted, and its shortest form differs in what it escapes only.
 pub fn canonical(value: &Value) -> String {
-    value.to_string()
+    let string = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    match value {
+        Value::String(text) => string(text),
+        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        Value::Object(object) => {
+            let members = object.iter().map(|(key, value)| format!("{}:{}", string(key), canonical(value)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        }
+        scalar => scalar.to_string(),
+    }
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
