@@ -1,0 +1,117 @@
+//! The command under test, as a black box: arguments in; exit code, stdout and stderr out.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::repository::Repository;
+
+/// A call of `plimsoll verify`.
+pub(crate) struct Verify<'a> {
+    archive: &'a Path,
+    repository: &'a Repository,
+    store: PathBuf,
+    image: Option<&'a str>,
+    root: PathBuf,
+    options: Vec<&'a str>,
+}
+
+impl<'a> Verify<'a> {
+    pub(crate) fn new(archive: &'a Path, repository: &'a Repository, store: PathBuf) -> Self {
+        Self { archive, repository, store, image: None, root: repository.pinned_root(), options: Vec::new() }
+    }
+
+    pub(crate) fn image(mut self, image: &'a str) -> Self {
+        self.image = Some(image);
+        self
+    }
+
+    pub(crate) fn root(mut self, root: PathBuf) -> Self {
+        self.root = root;
+        self
+    }
+
+    pub(crate) fn options(mut self, options: &[&'a str]) -> Self {
+        self.options.extend(options);
+        self
+    }
+
+    pub(crate) fn run(self) -> Verdict {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        command.arg("verify").arg(self.archive);
+        if let Some(image) = self.image {
+            command.args(["--image", image]);
+        }
+        command.arg("--repository").arg(&self.repository.dir);
+        command.arg("--root").arg(&self.root).arg("--store").arg(&self.store);
+        command.args(["--format", "json"]).args(&self.options);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let Ok(json) = serde_json::from_slice::<Value>(&output.stdout) else {
+            panic!("{command:?}: {}\n{}{stderr}", output.status, String::from_utf8_lossy(&output.stdout));
+        };
+        assert_eq!(json["schema"], "plimsoll/verdict/v1", "{command:?}\n{json:#}");
+        Verdict { call: format!("{command:?}"), exit: output.status.code(), json, stderr }
+    }
+}
+
+/// What the command decided.
+pub(crate) struct Verdict {
+    call: String,
+    exit: Option<i32>,
+    pub(crate) json: Value,
+    stderr: String,
+}
+
+impl Verdict {
+    /// Asserts exit code 0 and the verdict that belongs to it.
+    #[track_caller]
+    pub(crate) fn assert_trusted(self) -> Self {
+        self.assert(0, "trusted");
+        self
+    }
+
+    /// Asserts exit code 1, the verdict that belongs to it, and that a finding with one of these codes says why.
+    #[track_caller]
+    pub(crate) fn assert_untrusted(self, causes: &[&str]) -> Self {
+        self.assert(1, "untrusted");
+        assert!(self.codes().iter().any(|code| causes.contains(code)), "none of {causes:?}\n{self}");
+        for finding in self.findings() {
+            assert!(finding["message"].as_str().is_some_and(|message| !message.is_empty()), "no message\n{self}");
+        }
+        self
+    }
+
+    /// Asserts that some finding speaks of `subject`: in its message or where it says what it is about.
+    #[track_caller]
+    pub(crate) fn assert_names(self, subject: &str) -> Self {
+        let named = self.findings().iter().any(|finding| finding.to_string().contains(subject));
+        assert!(named, "nothing about {subject}\n{self}");
+        self
+    }
+
+    #[track_caller]
+    fn assert(&self, exit: i32, verdict: &str) {
+        assert_eq!((self.exit, self.json["verdict"].as_str()), (Some(exit), Some(verdict)), "{self}");
+    }
+
+    pub(crate) fn exit(&self) -> Option<i32> {
+        self.exit
+    }
+
+    pub(crate) fn findings(&self) -> &[Value] {
+        self.json["findings"].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    fn codes(&self) -> Vec<&str> {
+        self.findings().iter().filter_map(|finding| finding["code"].as_str()).collect()
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}\nexit code {:?}\n{:#}\n{}", self.call, self.exit, self.json, self.stderr)
+    }
+}
