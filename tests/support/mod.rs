@@ -4,4 +4,5 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
 
 pub mod repo;
+pub mod samples;
 pub mod source;
