@@ -1,0 +1,144 @@
+//! The arguments of the command.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use plimsoll::image::Platform;
+use plimsoll::name::ImageName;
+
+/// Decides whether a container image archive may be loaded.
+#[derive(Debug, Parser)]
+#[command(name = "plimsoll", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 trusted, 1 not trusted, 2 could not be decided.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Verify an image archive against a TUF repository, without loading it
+    #[command(after_help = EXIT_CODES)]
+    Verify(Box<Verify>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The archive, as `docker save` writes it; `-` reads standard input
+    pub(crate) archive: PathBuf,
+
+    /// What the image must be: HOST/REPO:TAG, HOST/REPO@sha256:HEX or a short name [default: every name that the archive claims]
+    #[arg(long, value_name = "NAME", value_parser = image)]
+    pub(crate) image: Option<ImageName>,
+
+    /// The TUF repository: a folder that holds metadata/ and targets/
+    #[arg(long, value_name = "DIR")]
+    pub(crate) repository: PathBuf,
+
+    /// The root that you trust, from a source other than the repository
+    #[arg(long, value_name = "ROOT.json")]
+    pub(crate) root: PathBuf,
+
+    /// Where trusted metadata is kept, which protects from rollback [default: by root, below the user's state folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+
+    /// The platform that the image must be for [default: this machine's, if several are signed]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    pub(crate) platform: Option<Platform>,
+
+    /// Judge expiry by this time instead of the clock
+    #[arg(long, value_name = "RFC3339", value_parser = time)]
+    pub(crate) time: Option<DateTime<Utc>>,
+
+    /// Accept metadata that has been expired for at most this long: 36h, 7d, 1d12h. Gives up protection against freeze for that long
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) max_staleness: Option<TimeDelta>,
+
+    /// What to print on standard output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Text for people
+    Human,
+    /// One JSON object, on failure too
+    Json,
+}
+
+fn image(text: &str) -> Result<ImageName, String> {
+    ImageName::parse(text).map_err(|e| e.to_string())
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    Platform::parse(text).map_err(|e| e.to_string())
+}
+
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.to_utc())
+        .map_err(|_| "not a time such as 2030-01-31T00:00:00Z".to_owned())
+}
+
+/// One or more numbers, each with a unit: `90s`, `30m`, `36h`, `7d`, `2w`, `1d12h`.
+fn duration(text: &str) -> Result<TimeDelta, String> {
+    let wrong = || "not a duration such as 36h, 7d or 1d12h".to_owned();
+    let mut sum = TimeDelta::zero();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at_checked(end).ok_or_else(wrong)?;
+        let number: i64 = number.parse().map_err(|_| wrong())?;
+        let mut chars = tail.chars();
+        let part = match chars.next() {
+            Some('s') => TimeDelta::try_seconds(number),
+            Some('m') => TimeDelta::try_minutes(number),
+            Some('h') => TimeDelta::try_hours(number),
+            Some('d') => TimeDelta::try_days(number),
+            Some('w') => TimeDelta::try_weeks(number),
+            _ => None,
+        };
+        sum = part.and_then(|part| sum.checked_add(&part)).ok_or_else(wrong)?;
+        rest = chars.as_str();
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(sum) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, seconds) in [
+            ("90s", Some(90)),
+            ("30m", Some(1800)),
+            ("36h", Some(129_600)),
+            ("7d", Some(604_800)),
+            ("2w", Some(1_209_600)),
+            ("1d12h", Some(129_600)),
+            ("0s", Some(0)),
+            ("", None),
+            ("7", None),
+            ("d", None),
+            ("-1d", None),
+            ("1.5h", None),
+            ("1y", None),
+            ("1d 2h", None),
+            ("9223372036854775807w", None),
+            ("99999999999999999999s", None),
+        ] {
+            assert_eq!(duration(text).ok().map(|d| d.num_seconds()), seconds, "{text:?}");
+        }
+    }
+}

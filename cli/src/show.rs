@@ -1,0 +1,94 @@
+//! What the command prints: the verdict on standard output, everything else on standard error; colour and progress on a terminal only.
+
+use std::env;
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use plimsoll::verdict::Verdict;
+
+use crate::args::Format;
+
+/// Prints the verdict; the exit code is a projection of it. A verdict that nobody could read counts as undecided.
+pub(crate) fn verdict(verdict: &Verdict, format: Format) -> ExitCode {
+    let text = match format {
+        Format::Json => verdict.to_json(),
+        Format::Human if colours(&io::stdout()) => coloured(verdict),
+        Format::Human => verdict.to_string(),
+    };
+    let written = io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+    match written {
+        Ok(()) => ExitCode::from(verdict.exit_code()),
+        Err(e) => {
+            diagnostic(&format!("plimsoll: cannot print the verdict: {e}\n"));
+            ExitCode::from(if verdict.is_trusted() { 2 } else { verdict.exit_code() })
+        }
+    }
+}
+
+/// Help or version, on standard output.
+pub(crate) fn help(text: &clap::Error) -> ExitCode {
+    match text.print() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(2),
+    }
+}
+
+/// Prints on standard error. If even that fails there is nobody left to tell.
+pub(crate) fn diagnostic(text: &str) {
+    let _nobody_to_tell = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// The first line of a usage error, without its prefix.
+pub(crate) fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
+    }
+}
+
+/// The first line in green, red or yellow.
+fn coloured(verdict: &Verdict) -> String {
+    let colour = match verdict.exit_code() {
+        0 => "\x1b[1;32m",
+        1 => "\x1b[1;31m",
+        _ => "\x1b[1;33m",
+    };
+    let text = verdict.to_string();
+    let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    format!("{colour}{first}\x1b[0m\n{rest}")
+}
+
+/// On a terminal, unless the user does not want colours (no-color.org).
+fn colours(stream: &impl IsTerminal) -> bool {
+    let unset = |name| env::var_os(name).is_none_or(|value| value.is_empty());
+    stream.is_terminal() && unset("NO_COLOR") && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A line on standard error that says how far the check is, if that is a terminal; gone again at the end.
+pub(crate) fn progress() -> Option<impl Fn(u64, u64) + Send + Sync + 'static> {
+    const EVERY: Duration = Duration::from_millis(100);
+    if !io::stderr().is_terminal() {
+        return None;
+    }
+    let last = Mutex::new(Instant::now());
+    Some(move |done: u64, total: u64| {
+        // Whoever comes while another thread prints has nothing newer to say.
+        let Ok(mut last) = last.try_lock() else { return };
+        if done >= total {
+            diagnostic("\r\x1b[K");
+        } else if last.elapsed() >= EVERY {
+            *last = Instant::now();
+            let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
+            diagnostic(&format!("\rchecking: {percent} % of {} MB", total.div_ceil(1_000_000)));
+        }
+    })
+}

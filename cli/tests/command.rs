@@ -1,0 +1,383 @@
+//! The command as a black box, on the project's samples: arguments in; exit code, standard output and standard error out.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests state what they expect")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const IMAGE: &str = "registry.example/team/app:1.4";
+/// Within the life of the samples, and after their frozen mirror's.
+const TIME: &str = "2030-01-01T00:00:00Z";
+
+fn samples(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../test-repos").join(path).display().to_string()
+}
+
+/// An empty folder for one test.
+fn folder(test: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("command").join(test);
+    if path.exists() {
+        fs::remove_dir_all(&path).unwrap();
+    }
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+fn plimsoll(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    command.env_clear().env("HOME", home).env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    command
+}
+
+/// `plimsoll verify` of a sample archive by a sample repository, with more arguments.
+fn verify(home: &Path, repository: &str, archive: &str, more: &[&str]) -> Output {
+    let mut command = plimsoll(home);
+    command.args(["verify", &samples(archive), "--repository", &samples(repository), "--root", &samples("root.json")]);
+    command.args(more).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap().replace(&samples(""), "test-repos/")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", text(&output.stdout)))
+}
+
+#[test]
+fn a_trusted_archive() {
+    let home = folder("trusted");
+    let output = verify(&home, "good", "good/app.tar", &["--image", IMAGE]);
+    let expected = "\
+trusted: registry.example/team/app:1.4
+  archive   test-repos/good/app.tar, docker-archive, 29696 bytes
+  manifest  sha256:140f9ba84465db587c31d1007d6473afca0d0ce54328e853cbea6609519678e9
+  config    sha256:5cd13aaca199fad460cefc9e2fac93e38ed988b194203021e4b1b0df01692c9b (the image ID in Docker's classic store)
+  layers    3, each checked against its diff id
+  signed by targets > team under root version 1
+  fresh     until 2056-01-01T00:00:00Z (root expires first)
+  not checked: packages, files
+";
+    assert_eq!((text(&output.stdout), text(&output.stderr)), (expected.to_owned(), String::new()));
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_refused_archive() {
+    let home = folder("refused");
+    let output = verify(&home, "good", "hostile/changed-layer/app.tar", &["--image", IMAGE]);
+    let out = text(&output.stdout);
+    assert!(out.starts_with("not trusted: registry.example/team/app:1.4\n"), "{out}");
+    assert!(out.contains("/layer.tar") && out.contains("[layer-diff-id-mismatch]"), "{out}");
+    assert!(out.ends_with("  do not load \"test-repos/hostile/changed-layer/app.tar\"\n"), "{out}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn json_is_one_object_whatever_happens() {
+    let home = folder("json");
+    let missing = samples("no/such/archive.tar");
+    let as_json = |more: &[&str]| [more, &["--format", "json"]].concat();
+    let cases: &[(&str, Output, i32, &str, &str)] = &[
+        ("trusted", verify(&home, "good", "good/app.tar", &as_json(&["--image", IMAGE])), 0, "trusted", ""),
+        ("no name given", verify(&home, "good", "good/app.tar", &as_json(&[])), 0, "trusted", ""),
+        (
+            "refused",
+            verify(&home, "good", "hostile/extra-tag/app.tar", &as_json(&["--image", IMAGE])),
+            1,
+            "untrusted",
+            "name-not-allowed",
+        ),
+        (
+            "another image",
+            verify(&home, "good", "good/app.tar", &as_json(&["--image", "other"])),
+            1,
+            "untrusted",
+            "image-not-signed",
+        ),
+        (
+            "by digest",
+            verify(
+                &home,
+                "good",
+                "good/app.tar",
+                &as_json(&["--image", &format!("registry.example/team/app@sha256:{}", "0".repeat(64))]),
+            ),
+            1,
+            "untrusted",
+            "image-not-signed",
+        ),
+        (
+            "no archive",
+            verify(&home, "good", "no/such/archive.tar", &as_json(&[])),
+            2,
+            "undecided",
+            "archive-unreadable",
+        ),
+        ("a folder", verify(&home, "good", "good", &as_json(&[])), 2, "undecided", "archive-unreadable"),
+        (
+            "no repository",
+            verify(&home, "source", "good/app.tar", &as_json(&[])),
+            2,
+            "undecided",
+            "repository-unreadable",
+        ),
+        ("bad name", verify(&home, "good", "good/app.tar", &as_json(&["--image", "UPPER"])), 2, "undecided", "usage"),
+        ("bad time", verify(&home, "good", "good/app.tar", &as_json(&["--time", "today"])), 2, "undecided", "usage"),
+        (
+            "bad duration",
+            verify(&home, "good", "good/app.tar", &as_json(&["--max-staleness", "7"])),
+            2,
+            "undecided",
+            "usage",
+        ),
+        (
+            "bad platform",
+            verify(&home, "good", "good/app.tar", &as_json(&["--platform", "linux"])),
+            2,
+            "undecided",
+            "usage",
+        ),
+        ("unknown option", verify(&home, "good", "good/app.tar", &as_json(&["--frobnicate"])), 2, "undecided", "usage"),
+        (
+            "another format first",
+            verify(&home, "good", "good/app.tar", &["--format=json", "--oops"]),
+            2,
+            "undecided",
+            "usage",
+        ),
+    ];
+    for (name, output, exit, verdict, code) in cases {
+        let json = json(output);
+        assert_eq!(json["schema"], "plimsoll/verdict/v1", "{name}");
+        assert_eq!((json["verdict"].as_str(), output.status.code()), (Some(*verdict), Some(*exit)), "{name}: {json:#}");
+        assert_eq!(json["findings"][0]["code"].as_str().unwrap_or_default(), *code, "{name}: {json:#}");
+        for key in ["image", "platform", "archive", "manifest", "config", "layers", "metadata", "packages", "findings"]
+        {
+            assert!(json.get(key).is_some(), "{name}: no {key}");
+        }
+    }
+    assert!(!Path::new(&missing).exists());
+}
+
+#[test]
+fn json_of_a_trusted_archive_says_what_was_checked() {
+    let output = verify(
+        &folder("json_trusted"),
+        "good",
+        "good/app.tar",
+        &["--image", IMAGE, "--format", "json", "--time", TIME],
+    );
+    let json = json(&output);
+    assert_eq!(json["image"], IMAGE);
+    assert_eq!(json["manifest"]["digest"], "sha256:140f9ba84465db587c31d1007d6473afca0d0ce54328e853cbea6609519678e9");
+    assert_eq!(json["config"]["digest"], "sha256:5cd13aaca199fad460cefc9e2fac93e38ed988b194203021e4b1b0df01692c9b");
+    assert_eq!(json["layers"].as_array().unwrap().len(), 3);
+    assert_eq!(json["archive"]["form"], "docker-archive");
+    assert_eq!(json["archive"]["size"], 29696);
+    assert_eq!(json["metadata"]["time"], TIME);
+    assert_eq!(json["metadata"]["delegations"], serde_json::json!(["targets", "team"]));
+    let roles: Vec<(&str, u64)> = json["metadata"]["roles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|role| (role["role"].as_str().unwrap(), role["version"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(roles, [("root", 1), ("timestamp", 2), ("snapshot", 2), ("targets", 1), ("team", 2)]);
+    assert_eq!(json["packages"]["checked"], false);
+}
+
+#[test]
+fn rollback_protection_is_on_by_default() {
+    let home = folder("rollback");
+    let old = |home: &Path| verify(home, "hostile/rollback", "hostile/rollback/app.tar", &["--image", IMAGE]);
+    assert_eq!(old(&home).status.code(), Some(0), "nothing newer was seen yet");
+    assert_eq!(verify(&home, "good", "good/app.tar", &["--image", IMAGE]).status.code(), Some(0));
+    let output = old(&home);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stdout).contains("timestamp: version went back from 2 to 1 [metadata-rollback]"),
+        "{}",
+        text(&output.stdout)
+    );
+    let stores: Vec<_> = fs::read_dir(home.join(".local/state/plimsoll")).unwrap().flatten().collect();
+    assert_eq!(stores.len(), 1, "one store for one pinned root");
+    // Another store has another memory.
+    let other = home.join("other").display().to_string();
+    let output = verify(&home, "hostile/rollback", "hostile/rollback/app.tar", &["--image", IMAGE, "--store", &other]);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn expired_metadata_is_refused_and_can_be_allowed_for_so_long() {
+    let home = folder("expired");
+    let frozen = |more: &[&str]| {
+        verify(&home, "hostile/expired-timestamp", "good/app.tar", &[&["--image", IMAGE], more].concat())
+    };
+    let output = frozen(&["--time", "2026-11-21T00:00:00Z"]);
+    assert_eq!(output.status.code(), Some(1));
+    let out = text(&output.stdout);
+    assert!(out.contains("timestamp: expired at 2026-11-20T00:00:00Z, the time is 2026-11-21T00:00:00Z"), "{out}");
+    assert_eq!(frozen(&["--time", "2026-11-21T00:00:00Z", "--max-staleness", "24h"]).status.code(), Some(1));
+    let output = frozen(&["--time", "2026-11-21T00:00:00Z", "--max-staleness", "25h"]);
+    assert_eq!(output.status.code(), Some(0));
+    let out = text(&output.stdout);
+    assert!(out.contains("EXPIRED   timestamp at 2026-11-20T00:00:00Z, accepted as asked for"), "{out}");
+}
+
+#[test]
+fn a_clock_that_went_back_is_undecided_with_a_way_out() {
+    let home = folder("clock");
+    let store = home.join("store");
+    fs::create_dir_all(&store).unwrap();
+    fs::write(store.join("clock"), "2055-01-01T00:00:00Z").unwrap();
+    let store = store.display().to_string();
+    let call =
+        |more: &[&str]| verify(&home, "good", "good/app.tar", &[&["--image", IMAGE, "--store", &store], more].concat());
+    let output = call(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    let out = text(&output.stdout);
+    assert!(out.contains("[clock-behind]") && out.contains("if that was wrong, remove"), "{out}");
+    assert_eq!(call(&["--time", TIME]).status.code(), Some(0), "a time that is stated is not the clock's");
+}
+
+#[test]
+fn an_archive_from_standard_input() {
+    let home = folder("stdin");
+    let command = || {
+        let mut command = plimsoll(&home);
+        command.args([
+            "verify",
+            "-",
+            "--repository",
+            &samples("good"),
+            "--root",
+            &samples("root.json"),
+            "--image",
+            IMAGE,
+        ]);
+        command
+    };
+    let file = fs::File::open(samples("good/app.tar")).unwrap();
+    let output = command().stdin(file).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "a file: {}", text(&output.stdout));
+
+    let mut child = command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let bytes = fs::read(samples("good/app.tar")).unwrap();
+    child.stdin.take().unwrap().write_all(&bytes).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "a pipe: {}", text(&output.stdout));
+
+    let output = command().output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "nothing: {}", text(&output.stdout));
+}
+
+#[test]
+fn bad_input_is_named_and_loses_nothing() {
+    let home = folder("bad_input");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = home.join(name);
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let call = |archive: &str, root: &str| {
+        let mut command = plimsoll(&home);
+        command.args(["verify", archive, "--repository", &samples("good"), "--root", root, "--image", IMAGE]);
+        command.output().unwrap()
+    };
+    let (good, root) = (samples("good/app.tar"), samples("root.json"));
+    let not_a_tar = file("text.tar", b"This is no tar archive, but it is longer than nothing.\n".repeat(20).as_slice());
+    let empty = file("empty.tar", b"");
+    let zeros = file("zeros.tar", &[0; 10240]);
+    let whole = fs::read(&good).unwrap();
+    let cut = file("cut.tar", &whole[..whole.len() / 2]);
+    let no_root = file("root.json", b"{}");
+    let cases: &[(&str, Output, i32)] = &[
+        ("not a tar", call(&not_a_tar, &root), 1),
+        ("empty", call(&empty, &root), 1),
+        ("zeros", call(&zeros, &root), 1),
+        ("cut", call(&cut, &root), 1),
+        ("no root", call(&good, &no_root), 2),
+        ("root missing", call(&good, &samples("no.json")), 2),
+        ("root is a folder", call(&good, &samples("good")), 2),
+        ("root is another role", call(&good, &samples("good/metadata/timestamp.json")), 2),
+    ];
+    for (name, output, exit) in cases {
+        assert_eq!(output.status.code(), Some(*exit), "{name}: {}", text(&output.stdout));
+        assert!(!text(&output.stdout).contains("panicked") && !text(&output.stderr).contains("panicked"), "{name}");
+    }
+    assert_eq!(call(&good, &root).status.code(), Some(0));
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_undecided() {
+    let home = folder("unwritable");
+    let file = home.join("file");
+    fs::write(&file, b"not a folder").unwrap();
+    let output = verify(&home, "good", "good/app.tar", &["--image", IMAGE, "--store", &file.display().to_string()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stdout).contains("[store-unusable]"), "{}", text(&output.stdout));
+
+    let mut command = plimsoll(&home);
+    command.env_remove("HOME");
+    command.args([
+        "verify",
+        &samples("good/app.tar"),
+        "--repository",
+        &samples("good"),
+        "--root",
+        &samples("root.json"),
+    ]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stdout).contains("--store DIR"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn nothing_is_coloured_that_is_no_terminal() {
+    let home = folder("colour");
+    for archive in ["good/app.tar", "hostile/changed-layer/app.tar"] {
+        let output = verify(&home, "good", archive, &["--image", IMAGE]);
+        assert!(!output.stdout.contains(&0x1b) && output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let home = folder("help");
+    let run = |arguments: &[&str]| plimsoll(&home).args(arguments).output().unwrap();
+    let help = run(&["verify", "--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    for option in [
+        "--image",
+        "--repository",
+        "--root",
+        "--store",
+        "--platform",
+        "--time",
+        "--max-staleness",
+        "--format",
+        "Exit codes",
+    ] {
+        assert!(text(&help.stdout).contains(option), "{option}");
+    }
+    assert_eq!(run(&["--version"]).status.code(), Some(0));
+    assert_eq!(run(&[]).status.code(), Some(2));
+    assert_eq!(run(&["verify"]).status.code(), Some(2));
+}
+
+#[test]
+fn names_from_outside_do_not_reach_the_terminal_raw() {
+    let home = folder("escape");
+    let path = home.join("a\u{1b}[31mb.tar");
+    fs::write(&path, b"x").unwrap();
+    let mut command = plimsoll(&home);
+    command.arg("verify").arg(&path).args(["--repository", &samples("good"), "--root", &samples("root.json")]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!output.stdout.contains(&0x1b), "{:?}", text(&output.stdout));
+}

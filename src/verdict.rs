@@ -1,0 +1,427 @@
+//! What was found, as data; the text for people and the JSON for programs are made here and nowhere else.
+//!
+//! A verdict is "trusted" only if it holds a [`VerifiedImage`], which nothing but the check of an archive can make. So no path through
+//! this program can report trust without the check.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use crate::client::Undecided;
+use crate::image::{Refusal, VerifiedImage};
+use crate::text::{escaped, quoted};
+use crate::trust::{Found, TrustError, Trusted};
+
+/// The answer to "may this archive be loaded?", with all that led to it.
+#[derive(Debug)]
+pub struct Verdict {
+    decision: Decision,
+    report: Report,
+}
+
+#[derive(Debug)]
+enum Decision {
+    /// One verified image under each of the archive's names, the first of which is the one that was asked for.
+    Trusted(VerifiedImage),
+    Untrusted,
+    Undecided,
+}
+
+/// What is known of archive, image and metadata. A verdict that is not "trusted" has what was known when it was reached.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Report {
+    pub(crate) image: Option<String>,
+    pub(crate) platform: Option<String>,
+    pub(crate) archive: ArchiveReport,
+    pub(crate) metadata: Option<MetadataReport>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// The archive as it was given.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct ArchiveReport {
+    pub(crate) path: String,
+    pub(crate) form: Option<&'static str>,
+    pub(crate) size: Option<u64>,
+}
+
+/// Which metadata the verdict rests on.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct MetadataReport {
+    time: String,
+    roles: Vec<RoleReport>,
+    delegations: Vec<String>,
+}
+
+/// One role file.
+#[derive(Debug, Clone, Serialize)]
+struct RoleReport {
+    role: String,
+    version: u64,
+    expires: String,
+    /// Past its expiry, and accepted because the caller allows for that.
+    expired: bool,
+    #[serde(skip)]
+    expires_at: DateTime<Utc>,
+}
+
+impl MetadataReport {
+    pub(crate) fn of(trusted: &Trusted) -> Self {
+        let now = trusted.rules().start();
+        let row = |role: &str, version, expires| RoleReport::new(role, version, expires, now);
+        let roles = vec![
+            row("root", trusted.root().version(), trusted.root().expires()),
+            row("timestamp", trusted.timestamp().version(), trusted.timestamp().expires()),
+            row("snapshot", trusted.snapshot().version(), trusted.snapshot().expires()),
+            row("targets", trusted.targets().version(), trusted.targets().expires()),
+        ];
+        Self { time: shown(now), roles, delegations: Vec::new() }
+    }
+
+    /// Adds the roles that signed a target.
+    pub(crate) fn signed_by(&mut self, trusted: &Trusted, found: &Found) {
+        let now = trusted.rules().start();
+        let chain = found.delegations();
+        for (delegator, role) in chain.iter().zip(chain.iter().skip(1)) {
+            let known = self.roles.iter().any(|row| row.role == role.as_str());
+            if let Some(file) = trusted.delegated(delegator.as_str(), role.as_str()).filter(|_| !known) {
+                self.roles.push(RoleReport::new(role.as_str(), file.version(), file.expires(), now));
+            }
+        }
+        self.delegations = chain.iter().map(|role| role.as_str().to_owned()).collect();
+    }
+
+    /// The role that expires first.
+    fn first_to_expire(&self) -> Option<&RoleReport> {
+        self.roles.iter().min_by_key(|row| row.expires_at)
+    }
+}
+
+impl RoleReport {
+    fn new(role: &str, version: u64, expires: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        Self { role: role.to_owned(), version, expires: shown(expires), expired: expires <= now, expires_at: expires }
+    }
+}
+
+/// One reason why an image is not trusted, or why that could not be decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), subject: None, expected: None, found: None }
+    }
+
+    pub(crate) fn about(self, subject: impl Into<String>) -> Self {
+        Self { subject: Some(subject.into()), ..self }
+    }
+
+    /// The stable code, in kebab-case; all are listed in the project's documentation.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What is wrong, for people. Safe to print.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The role, target path or archive entry that it is about, as it is called in the input: not escaped.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// What should have been there.
+    #[must_use]
+    pub fn expected(&self) -> Option<&str> {
+        self.expected.as_deref()
+    }
+
+    /// What was there.
+    #[must_use]
+    pub fn found(&self) -> Option<&str> {
+        self.found.as_deref()
+    }
+}
+
+impl From<&TrustError> for Finding {
+    fn from(error: &TrustError) -> Self {
+        let (expected, found) = (error.expected(), error.found());
+        Self { code: error.code(), message: with_causes(error), subject: Some(error.subject()), expected, found }
+    }
+}
+
+impl From<&Undecided> for Finding {
+    fn from(error: &Undecided) -> Self {
+        Self::new(error.code(), with_causes(error))
+    }
+}
+
+impl From<&Refusal> for Finding {
+    fn from(refusal: &Refusal) -> Self {
+        Self {
+            code: refusal.code().as_str(),
+            message: refusal.to_string(),
+            subject: Some(refusal.subject().to_owned()).filter(|subject| !subject.is_empty()),
+            expected: refusal.expected().map(str::to_owned),
+            found: refusal.found().map(str::to_owned),
+        }
+    }
+}
+
+/// An error and its causes, each of which says only what the one above does not.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", with_causes(cause)),
+        None => error.to_string(),
+    }
+}
+
+impl Verdict {
+    pub(crate) fn trusted(image: VerifiedImage, report: Report) -> Self {
+        Self { decision: Decision::Trusted(image), report }
+    }
+
+    pub(crate) fn untrusted(findings: Vec<Finding>, report: Report) -> Self {
+        Self { decision: Decision::Untrusted, report: Report { findings, ..report } }
+    }
+
+    pub(crate) fn undecided(finding: Finding, report: Report) -> Self {
+        Self { decision: Decision::Undecided, report: Report { findings: vec![finding], ..report } }
+    }
+
+    /// A verdict for a program that could not even start to check: wrong usage, a file that cannot be opened.
+    ///
+    /// `code` is a stable kebab-case code, `message` is for people.
+    #[must_use]
+    pub fn not_started(code: &'static str, message: &str, archive: &str) -> Self {
+        let archive = ArchiveReport { path: archive.to_owned(), ..ArchiveReport::default() };
+        Self::undecided(Finding::new(code, message), Report { archive, ..Report::default() })
+    }
+
+    /// The verified image, if the verdict is "trusted".
+    #[must_use]
+    pub fn image(&self) -> Option<&VerifiedImage> {
+        match &self.decision {
+            Decision::Trusted(image) => Some(image),
+            Decision::Untrusted | Decision::Undecided => None,
+        }
+    }
+
+    /// The verified image, or the verdict back if it is not "trusted".
+    ///
+    /// # Errors
+    ///
+    /// This verdict itself.
+    pub fn into_image(self) -> Result<VerifiedImage, Box<Self>> {
+        match self.decision {
+            Decision::Trusted(image) => Ok(image),
+            decision => Err(Box::new(Self { decision, report: self.report })),
+        }
+    }
+
+    /// Whether checks passed and none failed.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        matches!(self.decision, Decision::Trusted(_))
+    }
+
+    /// Whether it could not be decided: wrong usage, I/O, an unreachable repository.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        matches!(self.decision, Decision::Undecided)
+    }
+
+    /// Why it is not "trusted", most important first. Empty for a trusted one.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.report.findings
+    }
+
+    /// `trusted`, `untrusted` or `undecided`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self.decision {
+            Decision::Trusted(_) => "trusted",
+            Decision::Untrusted => "untrusted",
+            Decision::Undecided => "undecided",
+        }
+    }
+
+    /// The exit code of the command: 0 trusted, 1 not trusted, 2 undecided.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.decision {
+            Decision::Trusted(_) => 0,
+            Decision::Untrusted => 1,
+            Decision::Undecided => 2,
+        }
+    }
+
+    /// The verdict as one JSON object of the schema `plimsoll/verdict/v1`, indented, with a newline at the end.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let json = Json::of(self);
+        // Strings and integers with fixed keys: there is nothing in it that cannot be written.
+        let mut text = serde_json::to_string_pretty(&json).unwrap_or_else(|_| UNWRITABLE.to_owned());
+        text.push('\n');
+        text
+    }
+}
+
+/// Never "trusted": whoever reads it must not load.
+const UNWRITABLE: &str = r#"{"schema": "plimsoll/verdict/v1", "verdict": "undecided", "findings": []}"#;
+
+/// The shape of the JSON, in the order in which it is written.
+#[derive(Serialize)]
+struct Json<'v> {
+    schema: &'static str,
+    verdict: &'static str,
+    image: Option<&'v str>,
+    platform: Option<&'v str>,
+    archive: &'v ArchiveReport,
+    manifest: Option<JsonDocument>,
+    index: Option<JsonDocument>,
+    config: Option<JsonDocument>,
+    layers: Vec<JsonLayer>,
+    metadata: Option<&'v MetadataReport>,
+    packages: JsonPackages,
+    findings: &'v [Finding],
+}
+
+#[derive(Serialize)]
+struct JsonDocument {
+    digest: String,
+}
+
+#[derive(Serialize)]
+struct JsonLayer {
+    diff_id: String,
+    entry: String,
+    digest: String,
+    size: u64,
+}
+
+#[derive(Serialize)]
+struct JsonPackages {
+    checked: bool,
+}
+
+impl<'v> Json<'v> {
+    fn of(verdict: &'v Verdict) -> Self {
+        let document = |digest: crate::digest::Sha256| JsonDocument { digest: digest.to_string() };
+        let image = verdict.image();
+        let report = &verdict.report;
+        Self {
+            schema: "plimsoll/verdict/v1",
+            verdict: verdict.word(),
+            image: report.image.as_deref(),
+            platform: report.platform.as_deref(),
+            archive: &report.archive,
+            manifest: image.map(|image| document(image.manifest_digest())),
+            index: image.and_then(VerifiedImage::index_digest).map(document),
+            config: image.map(|image| document(image.config_digest())),
+            layers: image.map_or_else(Vec::new, |image| image.layers().iter().map(JsonLayer::of).collect()),
+            metadata: report.metadata.as_ref(),
+            packages: JsonPackages { checked: false },
+            findings: &report.findings,
+        }
+    }
+}
+
+impl JsonLayer {
+    fn of(layer: &crate::image::VerifiedLayer) -> Self {
+        Self {
+            diff_id: layer.diff_id().to_string(),
+            entry: layer.entry().to_owned(),
+            digest: layer.digest().to_string(),
+            size: layer.size(),
+        }
+    }
+}
+
+/// A verdict that is not "trusted" is an error to a program that needs the image.
+impl std::error::Error for Verdict {}
+
+impl fmt::Display for Verdict {
+    /// The text for people: one line with the verdict, then why, one fact a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = self.report.image.as_deref().unwrap_or(&self.report.archive.path);
+        let subject = escaped(subject);
+        match &self.decision {
+            Decision::Trusted(image) => {
+                writeln!(f, "trusted: {subject}")?;
+                self.report.write_trusted(f, image)
+            }
+            Decision::Untrusted => {
+                writeln!(f, "not trusted: {subject}")?;
+                self.report.write_findings(f)?;
+                writeln!(f, "  do not load {}", quoted(&self.report.archive.path))
+            }
+            Decision::Undecided => {
+                writeln!(f, "undecided: {subject}")?;
+                self.report.write_findings(f)?;
+                writeln!(f, "  nothing is known about whether it may be loaded")
+            }
+        }
+    }
+}
+
+impl Report {
+    fn write_findings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "  {} [{}]", finding.message, finding.code)?;
+        }
+        Ok(())
+    }
+
+    fn write_trusted(&self, f: &mut fmt::Formatter<'_>, image: &VerifiedImage) -> fmt::Result {
+        let form = self.archive.form.unwrap_or_default();
+        writeln!(f, "  archive   {}, {form}, {} bytes", escaped(&self.archive.path), self.archive.size.unwrap_or(0))?;
+        if let Some(index) = image.index_digest() {
+            writeln!(f, "  index     {index}")?;
+        }
+        writeln!(f, "  manifest  {}", image.manifest_digest())?;
+        writeln!(f, "  config    {} (the image ID in Docker's classic store)", image.config_digest())?;
+        if let Some(platform) = &self.platform {
+            writeln!(f, "  platform  {}", escaped(platform))?;
+        }
+        writeln!(f, "  layers    {}, each checked against its diff id", image.layers().len())?;
+        if let Some(metadata) = &self.metadata {
+            metadata.write(f)?;
+        }
+        writeln!(f, "  not checked: packages, files")
+    }
+}
+
+impl MetadataReport {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chain: Vec<String> = self.delegations.iter().map(|role| escaped(role).to_string()).collect();
+        let root = self.roles.first().map_or(0, |root| root.version);
+        writeln!(f, "  signed by {} under root version {root}", chain.join(" > "))?;
+        for row in self.roles.iter().filter(|row| row.expired) {
+            writeln!(f, "  EXPIRED   {} at {}, accepted as asked for", escaped(&row.role), row.expires)?;
+        }
+        if let Some(first) = self.first_to_expire().filter(|row| !row.expired) {
+            writeln!(f, "  fresh     until {} ({} expires first)", first.expires, escaped(&first.role))?;
+        }
+        Ok(())
+    }
+}
+
+fn shown(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}

@@ -1,0 +1,92 @@
+//! The documents tell the truth: every code that the program can report is explained, and every test that is named exists.
+
+#![allow(clippy::unwrap_used, reason = "tests state what they expect")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(top().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn sources(folder: &str, into: &mut Vec<String>) {
+    for entry in fs::read_dir(top().join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path.display().to_string(), into);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            into.push(fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+fn is_code(text: &str) -> bool {
+    text.contains('-') && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-' || b.is_ascii_digit()) && !text.starts_with('-')
+}
+
+/// What stands between `open` and `close` on each line that has it.
+fn between<'t>(text: &'t str, open: &str, close: char) -> Vec<&'t str> {
+    text.match_indices(open).filter_map(|(at, _)| text[at + open.len()..].split_once(close)).map(|(word, _)| word).collect()
+}
+
+#[test]
+fn every_finding_code_is_explained_and_no_other() {
+    let mut texts = Vec::new();
+    sources("src", &mut texts);
+    sources("cli/src", &mut texts);
+    let mut codes: BTreeSet<String> = plimsoll::image::Code::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+    for text in &texts {
+        for open in ["=> \"", "Finding::new(\"", "not_started(\""] {
+            codes.extend(between(text, open, '"').into_iter().filter(|word| is_code(word)).map(str::to_owned));
+        }
+    }
+    codes.insert("usage".to_owned());
+    assert!(codes.contains("metadata-rollback") && codes.contains("clock-behind") && codes.contains("image-not-signed"));
+
+    let page = read("docs/findings.md");
+    let tables = page.split_once("## Not trusted").unwrap().1;
+    let rows = tables.lines().filter(|line| line.starts_with("| `"));
+    let explained: BTreeSet<String> =
+        rows.flat_map(|row| between(row.split(" | ").next().unwrap(), "`", '`')).filter(|w| is_code(w) || *w == "usage").map(str::to_owned).collect();
+    assert_eq!(codes, explained);
+}
+
+#[test]
+fn every_test_that_security_md_names_exists() {
+    let page = read("SECURITY.md");
+    let mut named = 0;
+    for row in page.lines().filter(|line| line.starts_with('|')) {
+        let shown_by = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let mut file = None;
+        for word in between_ticks(shown_by) {
+            if word.ends_with(".rs") {
+                let path = if word.contains('/') { word.to_owned() } else { format!("tests/{word}") };
+                file = Some((word, read(&path)));
+            } else if let Some((name, text)) = &file {
+                assert!(text.contains(&format!("fn {word}(")), "{name} has no test {word}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 20, "only {named} tests are named");
+}
+
+/// The words in back quotes, in order.
+fn between_ticks(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_readme_shows_what_the_command_prints_and_runs_as_written() {
+    let page = read("README.md");
+    assert!(page.contains("cargo run --release -- verify test-repos/good/app.tar"));
+    assert!(page.contains("cargo test --workspace"));
+    for link in between(&page, "](", ')').into_iter().filter(|link| !link.contains("://")) {
+        assert!(top().join(link).exists(), "README.md links to {link}");
+    }
+}
