@@ -2,7 +2,9 @@
 
 pub mod client;
 pub mod digest;
+pub mod image;
 pub mod limits;
 pub mod metadata;
+pub mod name;
 pub mod text;
 pub mod trust;

@@ -71,6 +71,12 @@ pub struct ArchiveLimits {
     pub path: usize,
     /// Entries of an archive: 3 per layer plus blobs; loaders handle far less. Default 20,000.
     pub entries: usize,
+    /// The paths of all entries together, for they are kept in memory. 20,000 entries as `docker save` names them take less.
+    /// Default 4 MiB.
+    pub paths: usize,
+    /// The documents of one archive together (manifests, indexes, configs), for a few tens of bytes of memory go to each of theirs.
+    /// An index of 128 platforms takes about 1 MiB. Default 16 MiB.
+    pub documents: u64,
     /// Layers of an image; well above what graph drivers can stack. Default 512.
     pub layers: usize,
     /// Children of an index. Real ones have a few dozen. Default 128.
@@ -79,6 +85,8 @@ pub struct ArchiveLimits {
     pub names: usize,
     /// One layer, decompressed. Large model layers exist. Default 32 GiB.
     pub layer: u64,
+    /// All layers of an archive together, decompressed. Default 128 GiB.
+    pub unpacked: u64,
     /// Decompressed bytes per compressed byte, counted after [`ratio_free`](Self::ratio_free). Ordinary layers are far below; a gzip
     /// bomb reaches 1,000. Default 200.
     pub ratio: u64,
@@ -98,10 +106,13 @@ impl Default for ArchiveLimits {
             special_header: MIB,
             path: 4096,
             entries: 20_000,
+            paths: 4 * 1024 * 1024,
+            documents: 16 * MIB,
             layers: 512,
             index_children: 128,
             names: 16,
             layer: 32 * GIB,
+            unpacked: 128 * GIB,
             ratio: 200,
             ratio_free: GIB,
             zstd_window_log: 27,

@@ -1,0 +1,436 @@
+//! The decision: is what every loader would load from this archive exactly the signed image, under no other name?
+//!
+//! A pure function of what was signed ([`SignedImage`]) and what is there ([`MeasuredInventory`]). It reads nothing and trusts no
+//! claim of the archive: every digest it compares was computed from bytes, and what it is compared with was signed.
+//!
+//! Rules:
+//! - Every name that the archive claims is allowed. A bare tag must be the tag of an allowed name.
+//! - Every half that is present leads to the signed image: the same config bytes, and layers that unpack to the config's diff ids,
+//!   in order, as many as there are.
+//! - The OCI half has the signed manifest, the signed index, or a re-encoding of the signed manifest: other layer blobs of the
+//!   same content, and nothing said that the signed manifest does not say.
+//! - The config is for the wanted platform.
+//! - All mismatches are reported, up to a bound, what matters most first.
+
+use std::collections::BTreeMap;
+
+use crate::digest::Sha256;
+use crate::image::error::{Code, Refusal};
+use crate::image::inventory::{DockerImage, Form, Layer, MeasuredInventory};
+use crate::image::manifest::{Config, Descriptor, Document, Family, Index, Manifest, Platform};
+use crate::image::oci::{Image, Top};
+use crate::image::tar::Entry;
+use crate::image::{BlobId, VerifiedImage, VerifiedLayer, docker, oci};
+use crate::limits::ArchiveLimits;
+use crate::name::ImageName;
+use crate::text::escaped;
+
+/// What one check reports at most: an image of 512 wrong layers says the same thing 512 times.
+const REFUSALS_MAX: usize = 32;
+
+/// The image that TUF vouches for: a manifest, and the index that lists it if there is one.
+///
+/// Whoever makes one states that the bytes came from verified targets. Nothing of the archive goes into it.
+#[derive(Debug, Clone)]
+pub struct SignedImage {
+    name: ImageName,
+    manifest: Manifest,
+    manifest_id: BlobId,
+    index: Option<BlobId>,
+    platform: Option<Platform>,
+}
+
+impl SignedImage {
+    /// An image whose signed target is a manifest.
+    ///
+    /// `platform` is the one that is wanted; without it, the image is verified for whatever platform its config names.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::SignedMismatch`] if the bytes are an index or not those that the reference's digest selects, and the codes of
+    /// [`Document::parse`].
+    pub fn from_manifest(
+        name: &ImageName,
+        manifest: &[u8],
+        platform: Option<&Platform>,
+        limits: &ArchiveLimits,
+    ) -> Result<Self, Refusal> {
+        selected_by(name, manifest)?;
+        let (manifest, manifest_id) = signed_manifest(name, manifest, limits)?;
+        Ok(Self { name: name.clone(), manifest, manifest_id, index: None, platform: platform.cloned() })
+    }
+
+    /// An image whose signed target is an index; `platform_manifest` is the manifest of `platform`, which the index must list.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::SignedMismatch`] if one of the two is the other kind of document, if the index is not the one that the reference's
+    /// digest selects, or if it lists another manifest; [`Code::PlatformNotFound`]; the codes of [`Document::parse`].
+    pub fn from_index(
+        name: &ImageName,
+        index: &[u8],
+        platform: &Platform,
+        platform_manifest: &[u8],
+        limits: &ArchiveLimits,
+    ) -> Result<Self, Refusal> {
+        selected_by(name, index)?;
+        let (index, index_id) = signed_index(name, index, limits)?;
+        let listed = index.select(platform).map_err(|r| r.about(&name.to_string()))?;
+        let (manifest, manifest_id) = signed_manifest(name, platform_manifest, limits)?;
+        if !manifest_id.is(listed) {
+            return Err(contradiction(name, "the signed index lists another manifest for the platform")
+                .expected(BlobId::from(listed))
+                .found(manifest_id));
+        }
+        // What was selected is more exact than what was asked for: `linux/arm` may have led to `linux/arm/v6`.
+        let platform = listed.platform.clone().or_else(|| Some(platform.clone()));
+        Ok(Self { name: name.clone(), manifest, manifest_id, index: Some(index_id), platform })
+    }
+
+    /// The reference it was made for.
+    #[must_use]
+    pub fn name(&self) -> &ImageName {
+        &self.name
+    }
+}
+
+/// A digest in the reference selects the signed bytes; TUF then only says that they are still current.
+fn selected_by(name: &ImageName, bytes: &[u8]) -> Result<(), Refusal> {
+    let found = Sha256::of(bytes);
+    match name.digest() {
+        Some(digest) if digest != found => {
+            Err(contradiction(name, "the signed manifest is not the one with this digest")
+                .expected(digest)
+                .found(found))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn signed_manifest(name: &ImageName, bytes: &[u8], limits: &ArchiveLimits) -> Result<(Manifest, BlobId), Refusal> {
+    match Document::parse(bytes, limits).map_err(|r| r.about(&signed(name)))? {
+        Document::Manifest(manifest) => {
+            let id = BlobId::of(manifest.media_type(), bytes);
+            Ok((manifest, id))
+        }
+        Document::Index(_) => Err(contradiction(name, "an index where a platform's manifest should be")),
+    }
+}
+
+fn signed_index(name: &ImageName, bytes: &[u8], limits: &ArchiveLimits) -> Result<(Index, BlobId), Refusal> {
+    match Document::parse(bytes, limits).map_err(|r| r.about(&signed(name)))? {
+        Document::Index(index) => {
+            let id = BlobId::of(index.media_type(), bytes);
+            Ok((index, id))
+        }
+        Document::Manifest(_) => Err(contradiction(name, "a manifest where the index should be")),
+    }
+}
+
+fn signed(name: &ImageName) -> String {
+    format!("signed manifest of {name}")
+}
+
+fn contradiction(name: &ImageName, message: &str) -> Refusal {
+    Refusal::new(Code::SignedMismatch, name, message)
+}
+
+/// Decides whether the archive holds exactly the signed image, for every loader, under allowed names only.
+///
+/// `allowed` are the names under which the caller knows this very manifest to be signed. A name with a digest allows no claim: what
+/// an archive calls itself is a tag.
+///
+/// # Errors
+///
+/// Every mismatch that was found, at most 32, the most important first. Never empty.
+pub fn check<R>(
+    signed: &SignedImage,
+    allowed: &[ImageName],
+    inventory: &MeasuredInventory<R>,
+) -> Result<VerifiedImage, Vec<Refusal>> {
+    let facts = inventory.facts();
+    let mut refusals = Vec::new();
+    let mut halves = Vec::new();
+    if let Some(image) = &facts.docker {
+        take(Half::docker(image, inventory), &mut halves, &mut refusals);
+    }
+    if let Some(layout) = &facts.oci {
+        take(signed.half_of(&layout.top, inventory), &mut halves, &mut refusals);
+    }
+    for half in &halves {
+        refusals.extend(signed.mismatches(half, facts.form));
+    }
+    if let Some(layout) = &facts.oci {
+        refusals.extend(signed.layout_mismatches(&layout.top, inventory));
+    }
+    refusals.extend(name_mismatches(allowed, &facts.names, &facts.tags));
+    match halves.first() {
+        Some(half) if refusals.is_empty() => Ok(signed.verified(half, inventory)),
+        _ => {
+            refusals.truncate(REFUSALS_MAX);
+            Err(refusals)
+        }
+    }
+}
+
+fn take<T>(result: Result<T, Refusal>, taken: &mut Vec<T>, refusals: &mut Vec<Refusal>) {
+    match result {
+        Ok(value) => taken.push(value),
+        Err(refusal) => refusals.push(refusal),
+    }
+}
+
+/// The image that one family of loaders would load.
+struct Half<'a> {
+    /// The file that led to it.
+    file: &'static str,
+    config_entry: &'a Entry,
+    config_digest: Sha256,
+    config: &'a Config,
+    layers: Vec<&'a Layer>,
+}
+
+impl<'a> Half<'a> {
+    fn docker<R>(image: &'a DockerImage, inventory: &'a MeasuredInventory<R>) -> Result<Self, Refusal> {
+        let layers = image.layers.iter().map(|name| measured(name, inventory)).collect::<Result<_, _>>()?;
+        let (config_entry, config_digest, config) = (&image.config_entry, image.config_digest, &image.config);
+        Ok(Self { file: docker::MANIFEST, config_entry, config_digest, config, layers })
+    }
+
+    fn oci<R>(image: &'a Image, inventory: &'a MeasuredInventory<R>) -> Result<Self, Refusal> {
+        let (entry, config) = image.config.as_ref().ok_or_else(|| image.missing_config())?;
+        let layers = image.manifest.layers.iter().zip(&image.layers).map(|(descriptor, name)| match name {
+            Some(name) => measured(name, inventory),
+            None => Err(oci::missing(descriptor, "a layer")),
+        });
+        let (layers, config_digest) = (layers.collect::<Result<_, _>>()?, image.manifest.config.digest);
+        Ok(Self { file: oci::INDEX, config_entry: entry, config_digest, config, layers })
+    }
+
+    /// Each layer's content against the config's diff ids, in order [OCI image-spec, config, rootfs].
+    fn layer_mismatches(&self) -> Vec<Refusal> {
+        if self.layers.len() != self.config.diff_ids.len() {
+            return vec![
+                Refusal::new(Code::LayerCountMismatch, self.file, "not as many layers as the config has diff ids")
+                    .expected(self.config.diff_ids.len())
+                    .found(self.layers.len()),
+            ];
+        }
+        let pairs = self.layers.iter().zip(&self.config.diff_ids);
+        pairs.zip(1usize..).filter_map(|((layer, diff_id), i)| layer_mismatch(i, layer, *diff_id)).collect()
+    }
+}
+
+fn layer_mismatch(i: usize, layer: &Layer, diff_id: Sha256) -> Option<Refusal> {
+    let subject = || format!("layer {i} ({})", escaped(&layer.entry.name));
+    match &layer.content {
+        Ok(content) if content.digest == diff_id => None,
+        Ok(content) => Some(
+            Refusal::new(Code::LayerDiffIdMismatch, subject(), "the content is not what the config says")
+                .expected(diff_id)
+                .found(content.digest),
+        ),
+        Err(refusal) => Some(Refusal { subject: subject(), ..refusal.clone() }),
+    }
+}
+
+fn measured<'a, R>(name: &str, inventory: &'a MeasuredInventory<R>) -> Result<&'a Layer, Refusal> {
+    let unmeasured = || Refusal::new(Code::ArchiveMissingFile, escaped(name), "the layer was not measured");
+    inventory.layer(name).ok_or_else(unmeasured)
+}
+
+impl SignedImage {
+    /// The image that podman and containerd would load, as far as the signed documents say which that is.
+    fn half_of<'a, R>(&self, top: &'a Top, inventory: &'a MeasuredInventory<R>) -> Result<Half<'a>, Refusal> {
+        match top {
+            Top::Manifest(image) => Half::oci(image, inventory),
+            Top::Index { descriptor, children } => {
+                self.must_be_signed(descriptor)?;
+                let ours = children.iter().find(|image| self.manifest_id.is(&image.descriptor));
+                let absent = || {
+                    let name = self.manifest_id.blob_name();
+                    Refusal::new(
+                        Code::ArchiveMissingFile,
+                        name,
+                        "the manifest of the wanted platform is not in the archive",
+                    )
+                };
+                Half::oci(ours.ok_or_else(absent)?, inventory)
+            }
+        }
+    }
+
+    fn must_be_signed(&self, index: &Descriptor) -> Result<(), Refusal> {
+        if self.index.as_ref().is_some_and(|signed| signed.is(index)) {
+            return Ok(());
+        }
+        let expected =
+            self.index.as_ref().map_or_else(|| "the signed manifest itself".to_owned(), |index| index.to_string());
+        Err(Refusal::new(
+            Code::IndexNotSigned,
+            oci::INDEX,
+            "the archive's image is an index that is not the signed one",
+        )
+        .expected(expected)
+        .found(BlobId::from(index)))
+    }
+
+    /// The config against the signed manifest, and the layers against the config.
+    fn mismatches(&self, half: &Half<'_>, form: Form) -> Vec<Refusal> {
+        let signed = &self.manifest.config;
+        if half.config_digest != signed.digest || half.config_entry.size != signed.size {
+            return vec![self.wrong_config(half, form)];
+        }
+        if self.manifest.layers.len() != half.config.diff_ids.len() {
+            let message = "the signed manifest has not as many layers as its config has diff ids";
+            return vec![
+                contradiction(&self.name, message)
+                    .expected(half.config.diff_ids.len())
+                    .found(self.manifest.layers.len()),
+            ];
+        }
+        let mut refusals = half.layer_mismatches();
+        refusals.extend(self.platform.as_ref().and_then(|wanted| platform_mismatch(half, wanted)));
+        refusals
+    }
+
+    fn wrong_config(&self, half: &Half<'_>, form: Form) -> Refusal {
+        // The most frequent honest reason, so it is said at once.
+        let rewritten = form == Form::OciArchive && self.manifest.family == Family::Docker;
+        let message = if rewritten {
+            "the config is not the signed one (podman and skopeo rewrite it when they write a Docker image as oci-archive: use docker-archive)"
+        } else {
+            "the config, hence the image ID, is not the signed one"
+        };
+        let subject = format!("{}: config {}", half.file, escaped(&half.config_entry.name));
+        let (signed, found) = (&self.manifest.config, half.config_digest);
+        Refusal::new(Code::ConfigDigestMismatch, subject, message)
+            .expected(format!("{} ({} bytes)", signed.digest, signed.size))
+            .found(format!("{found} ({} bytes)", half.config_entry.size))
+    }
+
+    /// What only the OCI half has: blobs with digests of their own, manifests of their own, other platforms.
+    fn layout_mismatches<R>(&self, top: &Top, inventory: &MeasuredInventory<R>) -> Vec<Refusal> {
+        match top {
+            Top::Manifest(image) => {
+                let mut refusals = blob_mismatches(image, inventory);
+                if !self.manifest_id.is(&image.descriptor) {
+                    refusals.extend(self.more_than_a_re_encoding(image));
+                }
+                refusals
+            }
+            Top::Index { descriptor, children } if self.must_be_signed(descriptor).is_ok() => {
+                children.iter().flat_map(|image| self.child_mismatches(image, inventory)).collect()
+            }
+            // Already refused as a whole.
+            Top::Index { .. } => Vec::new(),
+        }
+    }
+
+    /// A child of the signed index. Another platform's image may be incomplete, for `docker save` writes what was pulled; what is
+    /// there must be right, for a loader on that platform takes it.
+    fn child_mismatches<R>(&self, image: &Image, inventory: &MeasuredInventory<R>) -> Vec<Refusal> {
+        let mut refusals = blob_mismatches(image, inventory);
+        let ours = self.manifest_id.is(&image.descriptor);
+        if !ours && let Ok(half) = Half::oci(image, inventory) {
+            refusals.extend(half.layer_mismatches());
+        }
+        refusals
+    }
+
+    /// An unsigned manifest may list other blobs for the same content (docker 25 to 28 write uncompressed layers), and say nothing
+    /// more than the signed one: podman hands annotations to the runtime, and takes layers by the table of contents they announce.
+    fn more_than_a_re_encoding(&self, image: &Image) -> Option<Refusal> {
+        let (ours, theirs) = (&self.manifest, &image.manifest);
+        let descriptors = |m: &Manifest| [&m.config].into_iter().chain(&m.layers).cloned().collect::<Vec<_>>();
+        let (ours_all, theirs_all) = (descriptors(ours), descriptors(theirs));
+        let excess = if theirs.refers {
+            Some("it has subject or artifactType")
+        } else if !is_within(&theirs.annotations, &ours.annotations) {
+            Some("it has other annotations")
+        } else if theirs_all.iter().any(|d| d.embedded) {
+            Some("a descriptor embeds content (data)")
+        } else if theirs_all.iter().zip(&ours_all).any(|(t, o)| !is_within(&t.annotations, &o.annotations)) {
+            Some("a descriptor has other annotations")
+        } else {
+            None
+        };
+        excess.map(|excess| {
+            Refusal::new(
+                Code::ManifestNotSigned,
+                image.descriptor.blob_name(),
+                format!("not the signed manifest, and {excess}"),
+            )
+            .expected(&self.manifest_id)
+            .found(BlobId::from(&image.descriptor))
+        })
+    }
+
+    fn verified<R>(&self, half: &Half<'_>, inventory: &MeasuredInventory<R>) -> VerifiedImage {
+        let layers = half.layers.iter().zip(&half.config.diff_ids).map(|(layer, diff_id)| VerifiedLayer {
+            diff_id: *diff_id,
+            size: layer.content.as_ref().map_or(0, |content| content.size),
+            entry: layer.entry.clone(),
+            stored: layer.stored,
+        });
+        VerifiedImage {
+            name: self.name.clone(),
+            claimed: inventory.claimed_names().to_vec(),
+            manifest: self.manifest_id.clone(),
+            index: self.index.clone(),
+            platform: half.config.platform.clone(),
+            config: half.config_digest,
+            config_entry: half.config_entry.clone(),
+            layers: layers.collect(),
+            form: inventory.form(),
+        }
+    }
+}
+
+fn is_within(theirs: &BTreeMap<String, String>, ours: &BTreeMap<String, String>) -> bool {
+    theirs.iter().all(|(key, value)| ours.get(key) == Some(value))
+}
+
+/// The stored bytes of every layer blob against its descriptor.
+fn blob_mismatches<R>(image: &Image, inventory: &MeasuredInventory<R>) -> Vec<Refusal> {
+    let present = image.manifest.layers.iter().zip(&image.layers).filter_map(|(d, name)| Some((d, name.as_deref()?)));
+    let mismatch = |(descriptor, name): (&Descriptor, &str)| match measured(name, inventory) {
+        Ok(layer) if layer.stored == descriptor.digest => None,
+        Ok(layer) => Some(
+            Refusal::new(Code::BlobDigestMismatch, escaped(name), "the content is not what its name says")
+                .expected(descriptor.digest)
+                .found(layer.stored),
+        ),
+        Err(refusal) => Some(refusal),
+    };
+    present.filter_map(mismatch).collect()
+}
+
+fn platform_mismatch(half: &Half<'_>, wanted: &Platform) -> Option<Refusal> {
+    let found = &half.config.platform;
+    if found.satisfies(wanted) {
+        return None;
+    }
+    let subject = format!("{}: config", half.file);
+    Some(
+        Refusal::new(Code::PlatformMismatch, subject, "the image is for another platform")
+            .expected(wanted)
+            .found(found),
+    )
+}
+
+/// Every name of the archive against the allowed ones.
+fn name_mismatches(allowed: &[ImageName], names: &[ImageName], tags: &[String]) -> Vec<Refusal> {
+    let expected = || match allowed {
+        [] => "no name at all".to_owned(),
+        [only] => format!("{only}, or no name at all"),
+        several => format!("one of {}", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let refused = |subject: String, message| Refusal::new(Code::NameNotAllowed, subject, message).expected(expected());
+    let strange = names.iter().filter(|name| !allowed.contains(name));
+    let names = strange.map(|name| refused(name.to_string(), "the archive claims a name that was not asked for"));
+    let is_allowed =
+        |tag: &&String| allowed.iter().any(|name| name.digest().is_none() && name.tag() == Some(tag.as_str()));
+    let strange = tags.iter().filter(|tag| !is_allowed(tag));
+    names.chain(strange.map(|tag| refused(tag.clone(), "the archive claims a tag that was not asked for"))).collect()
+}

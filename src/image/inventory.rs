@@ -1,0 +1,356 @@
+//! What an archive holds, as facts. Nothing is trusted here, and nothing is decided that depends on a signature.
+//!
+//! Two steps: [`Inventory::scan`] reads the headers and the small documents, [`Inventory::measure`] hashes every layer on all cores.
+//! Only a [`MeasuredInventory`] can be checked.
+//!
+//! Rules:
+//! - Every byte that is judged is read from the one opened archive. A file that changes meanwhile is refused.
+//! - Both halves of a hybrid are read. A half that cannot be understood makes the archive unacceptable; it is never skipped.
+//! - Without `manifest.json`, nothing may be there that an old docker daemon would load instead: `repositories`, or a directory at the
+//!   top with `json` or `layer.tar`.
+//! - A layer is what its first bytes say: gzip, zstd, or plain. All gzip members and all zstd frames count, checksums are verified, and
+//!   nothing may follow. bzip2 and xz are refused.
+//! - Memory does not depend on the size of the image.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::digest::Sha256;
+use crate::image::docker::{self, Item};
+use crate::image::error::{ArchiveError, Code, Refusal};
+use crate::image::manifest::Config;
+use crate::image::measure;
+use crate::image::oci::{self, Documents, Layout};
+use crate::image::read_at::{ReadAt, read_full};
+use crate::image::tar::{Entry, Table, fold};
+use crate::limits::ArchiveLimits;
+use crate::name::ImageName;
+use crate::text::{escaped, quoted};
+
+/// The file that names the images of the form that docker wrote before 1.10.
+const REPOSITORIES: &str = "repositories";
+
+/// Which loaders take the archive, and which part of it they read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Form {
+    /// `manifest.json` alone: docker save up to 24, `docker-archive` of podman and skopeo.
+    DockerArchive,
+    /// `manifest.json` and `index.json`: docker save from 25 on, BuildKit.
+    Hybrid,
+    /// `index.json` alone: podman and skopeo `oci-archive`, buildx.
+    OciArchive,
+}
+
+impl Form {
+    /// The form in words, as reports show it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DockerArchive => "docker-archive",
+            Self::Hybrid => "docker-archive with OCI layout",
+            Self::OciArchive => "oci-archive",
+        }
+    }
+}
+
+/// An archive's entries and documents. Its layers have not been read.
+#[derive(Debug)]
+pub struct Inventory<R> {
+    archive: R,
+    facts: Facts,
+    /// The entries to measure, without repetitions.
+    layers: Vec<Entry>,
+}
+
+/// An inventory whose layers have been hashed: all that a check needs.
+#[derive(Debug)]
+pub struct MeasuredInventory<R> {
+    archive: R,
+    facts: Facts,
+    pub(crate) layers: BTreeMap<String, Layer>,
+}
+
+/// What the documents of an archive say.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) form: Form,
+    pub(crate) names: Vec<ImageName>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) docker: Option<DockerImage>,
+    pub(crate) oci: Option<Layout>,
+}
+
+/// What docker would load.
+#[derive(Debug)]
+pub(crate) struct DockerImage {
+    pub(crate) config_entry: Entry,
+    pub(crate) config_digest: Sha256,
+    pub(crate) config: Config,
+    /// The name of each layer's entry, links followed, base first.
+    pub(crate) layers: Vec<String>,
+}
+
+/// A layer as it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    pub(crate) entry: Entry,
+    /// Of the stored bytes.
+    pub(crate) stored: Sha256,
+    /// Of the tar that a loader would unpack, or why there is none.
+    pub(crate) content: Result<Content, Refusal>,
+}
+
+/// The uncompressed tar of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) digest: Sha256,
+    pub(crate) size: u64,
+}
+
+impl<R: ReadAt + Sync> Inventory<R> {
+    /// Reads the headers and the documents of `archive`.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::Refused`] for the first thing that breaks a rule: a bad name is refused here too. [`ArchiveError::Io`] if
+    /// reading fails.
+    pub fn scan(archive: R, limits: &ArchiveLimits) -> Result<Self, ArchiveError> {
+        let table = Table::read(&archive, limits)?;
+        refuse_look_alikes(&table)?;
+        let mut documents = Reader { archive: &archive, left: limits.documents };
+        let docker = docker_half(&table, &mut documents, limits)?;
+        let oci = oci_half(&table, &mut documents, limits)?;
+        let (mut names, mut tags) = (Vec::new(), Vec::new());
+        let (item_names, docker) = docker.unzip();
+        names.extend(item_names.into_iter().flatten());
+        if let Some(layout) = &oci {
+            names.extend(layout.names.iter().cloned());
+            tags.extend(layout.tags.iter().cloned());
+        }
+        names.sort();
+        names.dedup();
+        tags.sort();
+        tags.dedup();
+        let form = match (&docker, &oci) {
+            (Some(_), None) => Form::DockerArchive,
+            (Some(_), Some(_)) => Form::Hybrid,
+            (None, Some(_)) => {
+                refuse_legacy_image(&table)?;
+                Form::OciArchive
+            }
+            (None, None) => return Err(no_image(&table).into()),
+        };
+        let facts = Facts { form, names, tags, docker, oci };
+        let layers = facts.layer_names().into_values().filter_map(|name| table.get(name).cloned()).collect();
+        Ok(Self { archive, facts, layers })
+    }
+
+    /// Hashes every layer, on all cores, and moves on to what can be checked.
+    ///
+    /// `progress` is called from several threads with the number of stored bytes that were read so far and will be read in all; the
+    /// first number can go back and forth a little between calls.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::Io`] if reading fails, [`ArchiveError::Refused`] if the archive became shorter meanwhile. A damaged layer is
+    /// no error here but a fact for the check.
+    pub fn measure(
+        self,
+        limits: &ArchiveLimits,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<MeasuredInventory<R>, ArchiveError> {
+        let layers = measure::layers(&self.archive, self.layers, limits, progress)?;
+        Ok(MeasuredInventory { archive: self.archive, facts: self.facts, layers })
+    }
+}
+
+impl<R> Inventory<R> {
+    /// Every distinct name that the archive claims, normalised and sorted.
+    #[must_use]
+    pub fn claimed_names(&self) -> &[ImageName] {
+        &self.facts.names
+    }
+
+    /// Every distinct bare tag that the archive claims, as OCI layouts do; the check compares it with the tags of the allowed names.
+    #[must_use]
+    pub fn claimed_tags(&self) -> &[String] {
+        &self.facts.tags
+    }
+
+    /// Which loaders take the archive.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.facts.form
+    }
+
+    /// How many stored bytes [`measure`](Self::measure) will read.
+    #[must_use]
+    pub fn layer_bytes(&self) -> u64 {
+        self.layers.iter().fold(0, |sum, entry| sum.saturating_add(entry.size))
+    }
+}
+
+impl<R> MeasuredInventory<R> {
+    /// The archive itself, for reading what was verified.
+    #[must_use]
+    pub fn archive(&self) -> &R {
+        &self.archive
+    }
+
+    /// Every distinct name that the archive claims, normalised and sorted.
+    #[must_use]
+    pub fn claimed_names(&self) -> &[ImageName] {
+        &self.facts.names
+    }
+
+    /// Which loaders take the archive.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.facts.form
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub(crate) fn layer(&self, name: &str) -> Option<&Layer> {
+        self.layers.get(name)
+    }
+}
+
+impl Facts {
+    /// The entries that hold layers, each once.
+    fn layer_names(&self) -> BTreeMap<&str, &str> {
+        let docker = self.docker.iter().flat_map(|image| image.layers.iter().map(String::as_str));
+        let oci = self.oci.iter().flat_map(Layout::layer_blobs);
+        docker.chain(oci).map(|name| (name, name)).collect()
+    }
+}
+
+type DockerHalf = (Vec<ImageName>, DockerImage);
+
+fn docker_half<R: ReadAt + Sync>(
+    table: &Table,
+    documents: &mut Reader<'_, R>,
+    limits: &ArchiveLimits,
+) -> Result<Option<DockerHalf>, ArchiveError> {
+    let Some(bytes) = documents.control(table, docker::MANIFEST, limits.control_file)? else { return Ok(None) };
+    let item = Item::parse(&bytes, limits).map_err(|r| r.about(docker::MANIFEST))?;
+    let config_entry = item.config(table)?.clone();
+    let layers = item.layers(table)?.into_iter().map(|entry| entry.name.clone()).collect();
+    let config_bytes = documents.document(&config_entry, limits.config)?;
+    let config = Config::parse(&config_bytes, limits).map_err(|r| r.about(&config_entry.name))?;
+    Ok(Some((item.names, DockerImage { config_entry, config_digest: Sha256::of(&config_bytes), config, layers })))
+}
+
+fn oci_half<R: ReadAt + Sync>(
+    table: &Table,
+    documents: &mut Reader<'_, R>,
+    limits: &ArchiveLimits,
+) -> Result<Option<Layout>, ArchiveError> {
+    let index = documents.control(table, oci::INDEX, limits.control_file)?;
+    let layout = documents.control(table, oci::LAYOUT, limits.small_control_file)?;
+    if let Some(bytes) = &layout {
+        oci::check_layout_version(bytes).map_err(|r| r.about(oci::LAYOUT))?;
+    }
+    match index {
+        Some(bytes) => Ok(Some(Layout::read(&bytes, table, documents, limits)?)),
+        None if layout.is_some() => {
+            Err(Refusal::new(Code::ArchiveMissingFile, oci::INDEX, "oci-layout is there, so this must be as well")
+                .into())
+        }
+        None => Ok(None),
+    }
+}
+
+/// `Manifest.json` is another file to one system and the same to the next.
+fn refuse_look_alikes(table: &Table) -> Result<(), Refusal> {
+    const NAMES: &[&str] = &[docker::MANIFEST, oci::INDEX, oci::LAYOUT, REPOSITORIES, "blobs"];
+    for entry in table.iter() {
+        let top = entry.name.split('/').next().unwrap_or_default();
+        if let Some(meant) = NAMES.iter().find(|name| **name != top && fold(top) == **name) {
+            return Err(Refusal::new(
+                Code::ArchiveDuplicateEntry,
+                escaped(&entry.name),
+                "some systems ignore the case of names",
+            )
+            .expected(quoted(meant))
+            .found(quoted(top)));
+        }
+    }
+    Ok(())
+}
+
+/// Docker up to 28 loads these when there is no `manifest.json`, whatever else is there.
+fn refuse_legacy_image(table: &Table) -> Result<(), Refusal> {
+    for entry in table.iter() {
+        let mut parts = entry.name.split('/');
+        let (top, second) = (parts.next().unwrap_or_default(), parts.next().map(fold));
+        if top == REPOSITORIES || second.is_some_and(|s| s == "json" || s == "layer.tar") {
+            return Err(Refusal::new(
+                Code::ArchiveLegacyImage,
+                escaped(&entry.name),
+                "without manifest.json, docker up to 28 would load this as an image of its own",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn no_image(table: &Table) -> Refusal {
+    if let Err(refusal) = refuse_legacy_image(table) {
+        return refusal;
+    }
+    Refusal::new(Code::ArchiveNoImage, "the archive", "no image found")
+        .expected("manifest.json or index.json")
+        .found("neither")
+}
+
+/// Reads whole entries, and counts what they take in all.
+struct Reader<'a, R> {
+    archive: &'a R,
+    left: u64,
+}
+
+impl<R: ReadAt> Reader<'_, R> {
+    /// A file at the top of the archive. `None` if there is no such entry.
+    fn control(&mut self, table: &Table, name: &str, limit: u64) -> Result<Option<Vec<u8>>, ArchiveError> {
+        if table.get(name).is_none() {
+            return Ok(None);
+        }
+        let entry = docker::regular_file(table, name, "the file")?;
+        self.document(entry, limit).map(Some)
+    }
+}
+
+impl<R: ReadAt> Documents for Reader<'_, R> {
+    fn document(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>, ArchiveError> {
+        let too_large = |limit: u64, message: &str| {
+            Refusal::new(Code::ArchiveLimit, escaped(&entry.name), message)
+                .expected(format!("at most {limit} bytes"))
+                .found(entry.size)
+        };
+        if entry.size > limit {
+            return Err(too_large(limit, "too large for what it is").into());
+        }
+        self.left = self
+            .left
+            .checked_sub(entry.size)
+            .ok_or_else(|| too_large(self.left, "the documents are too large together"))?;
+        let mut bytes = vec![0; usize::try_from(entry.size).unwrap_or(0)];
+        let n = read_full(self.archive, &mut bytes, entry.offset).map_err(|e| read_failed(&entry.name, e))?;
+        if n < bytes.len() {
+            return Err(became_shorter(&entry.name).into());
+        }
+        Ok(bytes)
+    }
+}
+
+pub(crate) fn read_failed(name: &str, source: io::Error) -> ArchiveError {
+    ArchiveError::Io { what: format!("cannot read {} of the archive", escaped(name)), source }
+}
+
+pub(crate) fn became_shorter(name: &str) -> Refusal {
+    Refusal::new(Code::ArchiveChanged, escaped(name), "the archive became shorter while it was read")
+}

@@ -1,0 +1,354 @@
+//! Hashes layers: every stored byte once, and all that a compressed layer unpacks to.
+//!
+//! Threads take layers from one queue, biggest first. A layer that is more than one core's share of the whole is spread over several
+//! threads: one reads (and hashes the stored bytes), one inflates, one hashes what comes out.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read};
+use std::mem;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Scope};
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::digest::Sha256Hasher;
+use crate::image::error::{ArchiveError, Code, Refusal};
+use crate::image::inventory::{Content, Layer, became_shorter, read_failed};
+use crate::image::read_at::{ReadAt, read_full};
+use crate::image::tar::{Compression, Entry};
+use crate::limits::ArchiveLimits;
+use crate::text::escaped;
+
+/// What one read asks for. Larger reads fall out of the second-level cache before they are hashed.
+const CHUNK: usize = 256 * 1024;
+/// Buffers between two threads: one being filled, one being emptied, one waiting.
+const BUFFERS: usize = 3;
+/// More would only wait for the disk, and each has buffers.
+const THREADS_MAX: usize = 16;
+
+/// Hashes the files `entries` of `archive`; the result is by name.
+pub(crate) fn layers<R: ReadAt + Sync>(
+    archive: &R,
+    mut entries: Vec<Entry>,
+    limits: &ArchiveLimits,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<BTreeMap<String, Layer>, ArchiveError> {
+    entries.sort_by(|a, b| b.size.cmp(&a.size).then(a.offset.cmp(&b.offset)));
+    let total = entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
+    let cores = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+    let queue = Queue {
+        archive,
+        entries: &entries,
+        next: AtomicUsize::new(0),
+        stop: AtomicBool::new(false),
+        done: AtomicU64::new(0),
+        unpacked: AtomicU64::new(0),
+        total,
+        fair_share: u64::try_from(cores).map_or(total, |n| total.div_ceil(n)),
+        cores,
+        limits,
+        progress,
+        results: Mutex::new(BTreeMap::new()),
+    };
+    thread::scope(|scope| {
+        for _ in 0..cores.min(entries.len()) {
+            scope.spawn(|| queue.work());
+        }
+    });
+    let results = queue.results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // By position in the queue, so that of several errors the same one is reported whatever the threads did.
+    let mut layers = BTreeMap::new();
+    for (_, result) in results {
+        let layer = result?;
+        layers.insert(layer.entry.name.clone(), layer);
+    }
+    Ok(layers)
+}
+
+struct Queue<'a, R> {
+    archive: &'a R,
+    entries: &'a [Entry],
+    next: AtomicUsize,
+    stop: AtomicBool,
+    done: AtomicU64,
+    unpacked: AtomicU64,
+    total: u64,
+    fair_share: u64,
+    cores: usize,
+    limits: &'a ArchiveLimits,
+    progress: &'a (dyn Fn(u64, u64) + Sync),
+    results: Mutex<BTreeMap<usize, Result<Layer, ArchiveError>>>,
+}
+
+impl<R: ReadAt + Sync> Queue<'_, R> {
+    fn work(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let i = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(entry) = self.entries.get(i) else { return };
+            let result = self.layer(entry);
+            if result.is_err() {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+            self.results.lock().unwrap_or_else(PoisonError::into_inner).insert(i, result);
+        }
+    }
+
+    fn layer(&self, entry: &Entry) -> Result<Layer, ArchiveError> {
+        let compression = self.compression(entry)?;
+        let spread = self.cores > 1 && entry.size > self.fair_share;
+        let mut stored = Stored { queue: self, entry, at: 0, hasher: Sha256Hasher::new(), fault: None };
+        let content = match compression {
+            Some(compression) if spread => thread::scope(|scope| {
+                let decoder = self.decoder(entry, compression, ahead(scope, &mut stored))?;
+                self.content(entry, compression, ahead(scope, decoder))
+            })
+            .map(Some),
+            Some(compression) => self
+                .decoder(entry, compression, BufReader::with_capacity(CHUNK, &mut stored))
+                .and_then(|decoder| self.content(entry, compression, BufReader::with_capacity(CHUNK, decoder)))
+                .map(Some),
+            None if spread => {
+                stored.hash_behind();
+                Ok(None)
+            }
+            None => Ok(None),
+        };
+        stored.finish(content)
+    }
+
+    /// How the entry is compressed, by its first bytes.
+    fn compression(&self, entry: &Entry) -> Result<Option<Compression>, ArchiveError> {
+        let mut magic = [0; 8];
+        let wanted = usize::try_from(entry.size).unwrap_or(magic.len()).min(magic.len());
+        let start = magic.get_mut(..wanted).unwrap_or_default();
+        let n = read_full(self.archive, start, entry.offset).map_err(|e| read_failed(&entry.name, e))?;
+        if n < wanted {
+            return Err(became_shorter(&entry.name).into());
+        }
+        Ok(Compression::of(start))
+    }
+
+    /// Hashes all that comes out of a decoder.
+    fn content(&self, entry: &Entry, compression: Compression, mut unpacked: impl BufRead) -> Result<Content, Refusal> {
+        let mut hasher = Sha256Hasher::new();
+        let mut size = 0u64;
+        loop {
+            let chunk = unpacked.fill_buf().map_err(|e| corrupt(entry, compression, &e))?;
+            if chunk.is_empty() {
+                return Ok(Content { digest: hasher.finish(), size });
+            }
+            hasher.update(chunk);
+            let n = chunk.len();
+            size = self.grown(entry, size, n)?;
+            unpacked.consume(n);
+        }
+    }
+
+    fn decoder<'r>(
+        &self,
+        entry: &Entry,
+        compression: Compression,
+        reader: impl BufRead + Send + 'r,
+    ) -> Result<Box<dyn Read + Send + 'r>, Refusal> {
+        match compression {
+            Compression::Gzip => Ok(Box::new(MultiGzDecoder::new(reader))),
+            Compression::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(reader).map_err(|e| corrupt(entry, compression, &e))?;
+                decoder.window_log_max(self.limits.zstd_window_log).map_err(|e| corrupt(entry, compression, &e))?;
+                Ok(Box::new(decoder))
+            }
+            other => Err(Refusal::new(Code::LayerCompression, escaped(&entry.name), "loaders differ on such a layer")
+                .expected("a plain, gzip or zstd layer")
+                .found(other.word())),
+        }
+    }
+
+    /// Counts `n` more unpacked bytes, of this layer and of all, against the limits.
+    fn grown(&self, entry: &Entry, size: u64, n: usize) -> Result<u64, Refusal> {
+        let n = u64::try_from(n).unwrap_or(u64::MAX);
+        let size = size.saturating_add(n);
+        let by_ratio = self.limits.ratio_free.saturating_add(entry.size.saturating_mul(self.limits.ratio));
+        let all = self.unpacked.fetch_add(n, Ordering::Relaxed).saturating_add(n);
+        let refused = |message: &str, limit: u64| {
+            Refusal::new(Code::ArchiveLimit, escaped(&entry.name), message).expected(format!("at most {limit} bytes"))
+        };
+        if size > self.limits.layer {
+            return Err(refused("the layer unpacks to too much", self.limits.layer));
+        }
+        if size > by_ratio {
+            return Err(
+                refused("the layer unpacks to far more than it is stored in", by_ratio).found("a decompression bomb")
+            );
+        }
+        if all > self.limits.unpacked {
+            return Err(refused("the layers together unpack to too much", self.limits.unpacked));
+        }
+        Ok(size)
+    }
+}
+
+fn corrupt(entry: &Entry, compression: Compression, error: &io::Error) -> Refusal {
+    Refusal::new(
+        Code::LayerCorrupt,
+        escaped(&entry.name),
+        format!("the {} stream is damaged or something follows it", compression.word()),
+    )
+    .found(escaped(&error.to_string()))
+}
+
+/// The stored bytes of an entry: hashes what passes, and keeps what really went wrong, for a decoder reports it in its own words.
+struct Stored<'a, R> {
+    queue: &'a Queue<'a, R>,
+    entry: &'a Entry,
+    at: u64,
+    hasher: Sha256Hasher,
+    fault: Option<ArchiveError>,
+}
+
+impl<R: ReadAt + Sync> Read for Stored<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.read_unhashed(buf)?;
+        self.hasher.update(buf.get(..n).unwrap_or_default());
+        Ok(n)
+    }
+}
+
+impl<R: ReadAt + Sync> Stored<'_, R> {
+    fn read_unhashed(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.entry.size.saturating_sub(self.at);
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        let Some(buf) = buf.get_mut(..wanted).filter(|buf| !buf.is_empty()) else { return Ok(0) };
+        let fault = match read_full(self.queue.archive, buf, self.entry.offset.saturating_add(self.at)) {
+            Ok(n) if n == wanted => {
+                self.advance(n);
+                return Ok(n);
+            }
+            Ok(_) => became_shorter(&self.entry.name).into(),
+            Err(e) => read_failed(&self.entry.name, e),
+        };
+        self.fault = Some(fault);
+        Err(io::Error::other("the archive could not be read"))
+    }
+
+    fn advance(&mut self, n: usize) {
+        let n = u64::try_from(n).unwrap_or(u64::MAX);
+        self.at = self.at.saturating_add(n);
+        let done = self.queue.done.fetch_add(n, Ordering::Relaxed).saturating_add(n);
+        (self.queue.progress)(done, self.queue.total);
+    }
+
+    /// Reads everything in a thread of its own and hashes it in this one.
+    fn hash_behind(&mut self) {
+        let mut hasher = Sha256Hasher::new();
+        thread::scope(|scope| {
+            let mut chunks = ahead(scope, Unhashed(self));
+            // An error ends the loop as well; it is kept in `fault`.
+            while let Ok(chunk) = chunks.fill_buf() {
+                if chunk.is_empty() {
+                    break;
+                }
+                hasher.update(chunk);
+                let n = chunk.len();
+                chunks.consume(n);
+            }
+        });
+        self.hasher = hasher;
+    }
+
+    /// Reads what a decoder left, so that the digest is that of all stored bytes.
+    fn finish(mut self, content: Result<Option<Content>, Refusal>) -> Result<Layer, ArchiveError> {
+        let mut chunk = vec![0; CHUNK];
+        while self.fault.is_none() && self.at < self.entry.size {
+            // An error is kept in `fault`.
+            let _ = self.read(&mut chunk);
+        }
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let stored = self.hasher.finish();
+        let plain = Content { digest: stored, size: self.entry.size };
+        Ok(Layer { entry: self.entry.clone(), stored, content: content.map(|unpacked| unpacked.unwrap_or(plain)) })
+    }
+}
+
+/// Reads without hashing: somebody else does.
+struct Unhashed<'s, 'a, R>(&'s mut Stored<'a, R>);
+
+impl<R: ReadAt + Sync> Read for Unhashed<'_, '_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read_unhashed(buf)
+    }
+}
+
+/// What another thread reads ahead of this one.
+struct Ahead {
+    full: Receiver<io::Result<Vec<u8>>>,
+    empty: Sender<Vec<u8>>,
+    chunk: Vec<u8>,
+    at: usize,
+}
+
+/// Starts a thread that reads `reader` to its end, a few chunks ahead. It gives up when the [`Ahead`] is dropped.
+fn ahead<'scope>(scope: &'scope Scope<'scope, '_>, mut reader: impl Read + Send + 'scope) -> Ahead {
+    let (filled, full) = sync_channel(BUFFERS);
+    let (empty, emptied) = channel();
+    for _ in 0..BUFFERS {
+        // Its receiver is alive: it is moved into the thread below.
+        let _ = empty.send(Vec::new());
+    }
+    scope.spawn(move || {
+        while let Ok(mut chunk) = emptied.recv() {
+            let result = fill(&mut reader, &mut chunk).map(|()| chunk);
+            let last = result.as_ref().map_or(true, Vec::is_empty);
+            if filled.send(result).is_err() || last {
+                break;
+            }
+        }
+    });
+    Ahead { full, empty, chunk: Vec::new(), at: 0 }
+}
+
+/// Reads until `chunk` is full or the end is reached, which leaves it empty or short.
+fn fill(reader: &mut impl Read, chunk: &mut Vec<u8>) -> io::Result<()> {
+    chunk.resize(CHUNK, 0);
+    let mut done = 0usize;
+    while let Some(rest) = chunk.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest) {
+            Ok(0) => break,
+            Ok(n) => done = done.saturating_add(n),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    chunk.truncate(done);
+    Ok(())
+}
+
+impl BufRead for Ahead {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at >= self.chunk.len() {
+            let spent = mem::take(&mut self.chunk);
+            // Nobody takes it once the end was reached.
+            let _ = self.empty.send(spent);
+            self.at = 0;
+            // A thread that ended without a last, empty chunk has panicked. That must not look like the end.
+            self.chunk = self.full.recv().map_err(|_| io::Error::other("a reading thread stopped"))??;
+        }
+        Ok(self.chunk.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.at = self.at.saturating_add(n);
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.fill_buf()?.read(buf)?;
+        self.consume(n);
+        Ok(n)
+    }
+}

@@ -1,0 +1,201 @@
+//! An archive in, a verified image out.
+//!
+//! An archive is trusted only if *every* loader that accepts it would load exactly the signed image, under exactly the requested name,
+//! and nothing else. Loaders disagree in many places, and most of what an archive says is signed by nobody. So everything is parsed
+//! strictly, decided once, and every ambiguity is refused.
+//!
+//! ```text
+//! archive --scan--> Inventory --measure--> MeasuredInventory --+
+//!                                                              +--check--> VerifiedImage, or every mismatch
+//! signed manifest ------------------------> SignedImage -------+
+//! ```
+//!
+//! # What is accepted
+//!
+//! docker-archives (`docker save` up to 24, podman, skopeo), hybrids with an OCI layout (`docker save` from 25 on) and oci-archives, as
+//! uncompressed tar files with plain, gzip or zstd layers. The rules:
+//!
+//! 1. One parser, and every decision from one reading of one opened file.
+//! 2. Entry names are cleaned in one way; absolute ones, `..` and what is no text are refused.
+//! 3. No two entries share a name, not even when case is ignored.
+//! 4. Only files, directories, and links as `docker save` writes them for a repeated layer.
+//! 5. Tar headers leave nothing to interpretation: checksums, sizes, PAX and GNU extensions.
+//! 6. Two zero blocks end the archive, and nothing follows them.
+//! 7. Compression by magic bytes; all members and frames; nothing after them.
+//! 9. Every half that is present leads to the signed image. What only old daemons would load is refused.
+//! 10. Exactly one image.
+//! 11. A blob is its bytes: what its name says is compared with what it hashes to.
+//! 12. The chain is checked to its end: manifest, config, diff ids, content of each layer. An unsigned OCI manifest passes only as a
+//!     re-encoding of the signed one.
+//! 13. Decompression is bounded, and all of its output is hashed.
+//! 14. An index counts only if it is the signed one, and the config must agree on the platform.
+//! 15. The config is opaque bytes: another space is another image.
+//! 16. No content that would be fetched from elsewhere.
+//! 17. Every name in the archive is an allowed one.
+//! 19. Strict JSON.
+
+use std::fmt;
+
+use crate::digest::Sha256;
+use crate::image::inventory::Form;
+use crate::image::manifest::{Descriptor, Platform};
+use crate::image::tar::Entry;
+use crate::name::ImageName;
+use crate::text::escaped;
+
+pub mod check;
+mod docker;
+pub mod error;
+pub mod inventory;
+pub mod manifest;
+mod measure;
+mod oci;
+pub mod read_at;
+pub mod tar;
+
+/// An image in an archive that was found to be the signed one. Only [`check::check`] makes it.
+///
+/// It holds where everything stands in the archive, but not the archive: what is read from there later must be hashed again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedImage {
+    name: ImageName,
+    claimed: Vec<ImageName>,
+    manifest: BlobId,
+    index: Option<BlobId>,
+    platform: Platform,
+    config: Sha256,
+    config_entry: Entry,
+    layers: Vec<VerifiedLayer>,
+    form: Form,
+}
+
+/// One layer of a [`VerifiedImage`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedLayer {
+    diff_id: Sha256,
+    size: u64,
+    entry: Entry,
+    stored: Sha256,
+}
+
+/// What identifies a manifest or an index: media type, digest, size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlobId {
+    /// The media type.
+    pub media_type: String,
+    /// The digest of its bytes, which registries address it by.
+    pub digest: Sha256,
+    /// The number of its bytes.
+    pub size: u64,
+}
+
+impl VerifiedImage {
+    /// The reference that it was verified as.
+    #[must_use]
+    pub fn name(&self) -> &ImageName {
+        &self.name
+    }
+
+    /// The names that the archive gives it, all of them allowed; sorted. Empty if it names none.
+    #[must_use]
+    pub fn claimed_names(&self) -> &[ImageName] {
+        &self.claimed
+    }
+
+    /// The signed manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &BlobId {
+        &self.manifest
+    }
+
+    /// The signed index that lists the manifest, if the signed target is one.
+    #[must_use]
+    pub fn index(&self) -> Option<&BlobId> {
+        self.index.as_ref()
+    }
+
+    /// The platform that the config names.
+    #[must_use]
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// The digest of the config: what Docker's classic store calls the image ID.
+    #[must_use]
+    pub fn config_digest(&self) -> Sha256 {
+        self.config
+    }
+
+    /// Where the config stands in the archive.
+    #[must_use]
+    pub fn config_entry(&self) -> &Entry {
+        &self.config_entry
+    }
+
+    /// The layers, base first.
+    #[must_use]
+    pub fn layers(&self) -> &[VerifiedLayer] {
+        &self.layers
+    }
+
+    /// The archive's form.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.form
+    }
+}
+
+impl VerifiedLayer {
+    /// The digest of the uncompressed tar, which is what its content is verified against.
+    #[must_use]
+    pub fn diff_id(&self) -> Sha256 {
+        self.diff_id
+    }
+
+    /// The size of the uncompressed tar in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Where the layer stands in the archive: its name, offset and stored size. A link in the archive has been followed.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The digest of the stored bytes. It equals the diff id for an uncompressed layer.
+    #[must_use]
+    pub fn stored_digest(&self) -> Sha256 {
+        self.stored
+    }
+}
+
+impl BlobId {
+    fn of(media_type: &str, bytes: &[u8]) -> Self {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Self { media_type: media_type.to_owned(), digest: Sha256::of(bytes), size }
+    }
+
+    /// Whether a descriptor means this document. All three must agree; a descriptor with a wrong size is a wrong descriptor.
+    fn is(&self, descriptor: &Descriptor) -> bool {
+        *self == Self::from(descriptor)
+    }
+
+    fn blob_name(&self) -> String {
+        format!("blobs/sha256/{}", self.digest.to_hex())
+    }
+}
+
+impl From<&Descriptor> for BlobId {
+    fn from(d: &Descriptor) -> Self {
+        Self { media_type: d.media_type.clone(), digest: d.digest, size: d.size }
+    }
+}
+
+impl fmt::Display for BlobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {} bytes)", self.digest, escaped(&self.media_type), self.size)
+    }
+}

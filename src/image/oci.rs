@@ -1,0 +1,255 @@
+//! What podman and containerd would load: the image that `index.json` and `blobs/` of an archive describe.
+//!
+//! Nothing here is signed; [`crate::image::check`] decides. Unlike in the docker form, every document is named by its digest, so
+//! a blob that is not what its name and its descriptor say is refused at once.
+//!
+//! Rules:
+//! - `index.json` lists one image. The same descriptor may stand there once per name.
+//! - No descriptor at the top is skipped because it says that it is an attestation: containerd tags what is there.
+//! - The descriptor names a manifest, or an index whose children are manifests. Deeper nesting is refused.
+//! - A blob's bytes have the digest and the size of the descriptor that leads to it, and it is a regular file below `blobs/sha256/`.
+//! - Blobs that are missing are noted here and judged in the check: an index may list platforms that were never pulled.
+
+use crate::digest::Sha256;
+use crate::image::docker::claim;
+use crate::image::error::{ArchiveError, Code, Refusal};
+use crate::image::manifest::{Config, Descriptor, Document, Manifest, top_level};
+use crate::image::tar::{Entry, Kind, Table};
+use crate::limits::ArchiveLimits;
+use crate::metadata::json::{self, At};
+use crate::name::{ImageName, is_valid_tag};
+use crate::text::quoted;
+
+/// The file that lists the images of an OCI layout.
+pub(crate) const INDEX: &str = "index.json";
+/// The file that marks an OCI layout.
+pub(crate) const LAYOUT: &str = "oci-layout";
+
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+/// What `index.json` leads to.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) names: Vec<ImageName>,
+    /// Bare tags: an OCI layout may name an image by its tag alone.
+    pub(crate) tags: Vec<String>,
+    pub(crate) top: Top,
+}
+
+/// The one image of a layout.
+#[derive(Debug)]
+pub(crate) enum Top {
+    Manifest(Box<Image>),
+    /// The children whose manifests are in the archive; attestations are left out.
+    Index {
+        descriptor: Descriptor,
+        children: Vec<Image>,
+    },
+}
+
+/// A manifest and those of its blobs that are in the archive.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) manifest: Manifest,
+    /// `None`: the config is missing.
+    pub(crate) config: Option<(Entry, Config)>,
+    /// The name of each layer's blob, base first. `None`: it is missing.
+    pub(crate) layers: Vec<Option<String>>,
+}
+
+/// Hands out the bytes of an entry; the size is already known to be within `limit`.
+pub(crate) trait Documents {
+    /// The whole content of `entry`, which must not be larger than `limit`.
+    fn document(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>, ArchiveError>;
+}
+
+/// Reads `oci-layout`, which must announce version 1.0.0 [OCI image-spec, image layout].
+pub(crate) fn check_layout_version(bytes: &[u8]) -> Result<(), Refusal> {
+    const KEY: &str = "imageLayoutVersion";
+    let value = json::parse(bytes)?;
+    let at = At::document(&value);
+    crate::image::manifest::known_keys(&at, &[KEY])?;
+    let version = at.field(KEY)?;
+    match version.string()? {
+        "1.0.0" => Ok(()),
+        other => {
+            Err(Refusal::new(Code::LayoutVersion, LAYOUT, "unknown version").expected("\"1.0.0\"").found(quoted(other)))
+        }
+    }
+}
+
+impl Layout {
+    /// Follows `index.json`, whose bytes are given, through the blobs of `table`.
+    pub(crate) fn read(
+        index_json: &[u8],
+        table: &Table,
+        documents: &mut dyn Documents,
+        limits: &ArchiveLimits,
+    ) -> Result<Self, ArchiveError> {
+        let descriptors = top_level(index_json, limits).map_err(|r| r.about(INDEX))?;
+        let top = one_image(&descriptors)?;
+        let (names, tags) = names(&descriptors, limits)?;
+        let Some(bytes) = blob(top, table, documents, limits.manifest)? else {
+            return Err(missing(top, "the manifest").into());
+        };
+        let document = parse(top, &bytes, limits)?;
+        let top = match document {
+            Document::Manifest(manifest) => {
+                Top::Manifest(Box::new(Image::read(top, manifest, table, documents, limits)?))
+            }
+            Document::Index(index) => {
+                let mut children = Vec::new();
+                for child in index.manifests.iter().filter(|d| !d.is_attestation()) {
+                    children.extend(Image::child(child, table, documents, limits)?);
+                }
+                Top::Index { descriptor: top.clone(), children }
+            }
+        };
+        Ok(Self { names, tags, top })
+    }
+
+    /// The names of all layer blobs that are in the archive.
+    pub(crate) fn layer_blobs(&self) -> impl Iterator<Item = &str> {
+        let images: Vec<&Image> = match &self.top {
+            Top::Manifest(image) => vec![image],
+            Top::Index { children, .. } => children.iter().collect(),
+        };
+        images.into_iter().flat_map(|image| image.layers.iter().flatten().map(String::as_str))
+    }
+}
+
+impl Image {
+    /// A child of an index. `None` if its manifest is not in the archive.
+    fn child(
+        descriptor: &Descriptor,
+        table: &Table,
+        documents: &mut dyn Documents,
+        limits: &ArchiveLimits,
+    ) -> Result<Option<Self>, ArchiveError> {
+        let Some(bytes) = blob(descriptor, table, documents, limits.manifest)? else { return Ok(None) };
+        match parse(descriptor, &bytes, limits)? {
+            Document::Manifest(manifest) => Self::read(descriptor, manifest, table, documents, limits).map(Some),
+            Document::Index(_) => {
+                let message = "an index within an index";
+                Err(Refusal::new(Code::MediaType, descriptor.blob_name(), message).expected("an image manifest").into())
+            }
+        }
+    }
+
+    fn read(
+        descriptor: &Descriptor,
+        manifest: Manifest,
+        table: &Table,
+        documents: &mut dyn Documents,
+        limits: &ArchiveLimits,
+    ) -> Result<Self, ArchiveError> {
+        let mut config = None;
+        if let Some(bytes) = blob(&manifest.config, table, documents, limits.config)? {
+            let name = manifest.config.blob_name();
+            let parsed = Config::parse(&bytes, limits).map_err(|r| r.about(&name))?;
+            config = table.get(&name).map(|entry| (entry.clone(), parsed));
+        }
+        let mut layers = Vec::new();
+        for layer in &manifest.layers {
+            layers.push(entry(layer, table)?.map(|entry| entry.name.clone()));
+        }
+        Ok(Self { descriptor: descriptor.clone(), manifest, config, layers })
+    }
+
+    pub(crate) fn missing_config(&self) -> Refusal {
+        missing(&self.manifest.config, "the config")
+    }
+}
+
+/// A blob that the image needs and the archive does not have.
+pub(crate) fn missing(descriptor: &Descriptor, what: &str) -> Refusal {
+    Refusal::new(Code::ArchiveMissingFile, descriptor.blob_name(), format!("{what} of the image is not in the archive"))
+}
+
+/// The one image that is listed, however many names it has.
+fn one_image(descriptors: &[Descriptor]) -> Result<&Descriptor, Refusal> {
+    let Some((first, rest)) = descriptors.split_first() else {
+        return Err(Refusal::new(Code::ArchiveNoImage, INDEX, "no image is listed"));
+    };
+    let same = |d: &Descriptor| (&d.media_type, d.digest, d.size) == (&first.media_type, first.digest, first.size);
+    if !rest.iter().all(same) {
+        return Err(Refusal::new(Code::ArchiveSeveralImages, INDEX, "a loader would load them all")
+            .expected("one image")
+            .found(descriptors.len()));
+    }
+    if first.embedded || rest.iter().any(|d| d.embedded) {
+        return Err(Refusal::new(Code::ManifestNotSigned, INDEX, "the descriptor embeds content (data)"));
+    }
+    Ok(first)
+}
+
+/// Every name and every bare tag that loaders would give the image.
+fn names(descriptors: &[Descriptor], limits: &ArchiveLimits) -> Result<(Vec<ImageName>, Vec<String>), Refusal> {
+    let (mut names, mut tags) = (Vec::new(), Vec::new());
+    for annotations in descriptors.iter().map(|d| &d.annotations) {
+        if let Some(name) = annotations.get(CONTAINERD_NAME) {
+            names.push(claim(INDEX, name)?);
+        }
+        match annotations.get(REF_NAME) {
+            Some(tag) if is_valid_tag(tag) => tags.push(tag.clone()),
+            Some(name) => names.push(claim(INDEX, name)?),
+            None => {}
+        }
+    }
+    if descriptors.len() > limits.names {
+        return Err(Refusal::new(Code::ArchiveLimit, INDEX, "too many names")
+            .expected(format!("at most {}", limits.names))
+            .found(descriptors.len()));
+    }
+    Ok((names, tags))
+}
+
+/// The entry of a blob, of the right size. `None` if there is none.
+fn entry<'a>(descriptor: &Descriptor, table: &'a Table) -> Result<Option<&'a Entry>, Refusal> {
+    let name = descriptor.blob_name();
+    match table.get(&name) {
+        None => Ok(None),
+        Some(entry) if entry.kind != Kind::File => {
+            Err(Refusal::new(Code::ArchiveMissingFile, name, "a blob is not a regular file"))
+        }
+        Some(entry) if entry.size != descriptor.size => {
+            Err(Refusal::new(Code::BlobSizeMismatch, name, "the size is not what the descriptor says")
+                .expected(descriptor.size)
+                .found(entry.size))
+        }
+        Some(entry) => Ok(Some(entry)),
+    }
+}
+
+/// The bytes of a small blob, which are what the digest says. `None` if there is no such entry.
+fn blob(
+    descriptor: &Descriptor,
+    table: &Table,
+    documents: &mut dyn Documents,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, ArchiveError> {
+    let Some(entry) = entry(descriptor, table)? else { return Ok(None) };
+    let bytes = documents.document(entry, limit)?;
+    let found = Sha256::of(&bytes);
+    if found != descriptor.digest {
+        return Err(Refusal::new(Code::BlobDigestMismatch, &entry.name, "the content is not what its name says")
+            .expected(descriptor.digest)
+            .found(found)
+            .into());
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads a manifest or index, which must be what the descriptor announced.
+fn parse(descriptor: &Descriptor, bytes: &[u8], limits: &ArchiveLimits) -> Result<Document, Refusal> {
+    let name = descriptor.blob_name();
+    let document = Document::parse(bytes, limits).map_err(|r| r.about(&name))?;
+    if document.media_type() == descriptor.media_type {
+        return Ok(document);
+    }
+    Err(Refusal::new(Code::MediaType, name, "not what its descriptor announced")
+        .expected(quoted(&descriptor.media_type))
+        .found(document.media_type()))
+}
