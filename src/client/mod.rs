@@ -1,0 +1,475 @@
+//! Brings bytes to [`crate::trust`] and keeps what it trusted: the client workflow [TUF 5], in the specification's order.
+//!
+//! Rules:
+//! - The update start time is fixed once per refresh [TUF 5.1].
+//! - Each file is stored as soon as it is trusted and before the next is asked for, so a refresh that stops halfway has lost nothing.
+//! - What is local is verified again, down from the pinned root, as if it had just been received.
+//! - "Not trusted" and "could not be decided" are different types: [`TrustError`] and [`Undecided`].
+
+mod source;
+mod store;
+
+use std::io::Read;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+pub use self::source::{DirSource, Source, SourceError};
+pub use self::store::{LockedStore, Store, StoreError};
+use crate::limits::MetadataLimits;
+use crate::metadata::RoleName;
+use crate::metadata::roles::Root;
+use crate::text::quoted;
+use crate::trust::{
+    self, Absence, AfterRoot, AfterSnapshot, AfterTimestamp, Found, RoleRequest, Roots, Rotation, Rules,
+};
+use crate::trust::{Step, TrustError, Trusted};
+
+/// A clock that is behind the highest time seen by no more than this is taken for a correction of the clock.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
+/// Why a refresh or a lookup ended without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// A check failed: what the repository says is not to be trusted.
+    #[error(transparent)]
+    NotTrusted(#[from] TrustError),
+    /// No check failed, but what there is does not suffice to decide.
+    #[error(transparent)]
+    Undecided(#[from] Undecided),
+}
+
+/// Why nothing can be said about trust.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Undecided {
+    /// The repository could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The local store could not be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The repository lacks a file that it must have.
+    #[error("the repository has no file {}", quoted(.0))]
+    Missing(String),
+    /// The pinned root is no root, or is not signed as it demands itself [TUF 5.2].
+    #[error("the pinned root cannot be used")]
+    PinnedRoot(#[source] TrustError),
+    /// The repository has more new roots than one refresh follows [TUF 5.3.3]. Those that were followed are stored.
+    #[error("more than {0} new roots; what was followed is stored, so the next refresh goes on from there")]
+    TooManyRoots(u32),
+    /// The clock shows a time before one at which an earlier refresh succeeded. A wrong clock must not revive expired metadata.
+    #[error("the clock shows {}, but {} was seen before; if that was wrong, remove {}", shown(.now), shown(.seen), quoted(.file))]
+    ClockBehind {
+        /// What the clock shows.
+        now: DateTime<Utc>,
+        /// The highest time seen.
+        seen: DateTime<Utc>,
+        /// The file to remove in order to forget it.
+        file: String,
+    },
+}
+
+impl Undecided {
+    /// A stable code for reports.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Source(_) => "repository-unreadable",
+            Self::Missing(_) => "repository-incomplete",
+            Self::Store(StoreError::Locked { .. }) => "store-locked",
+            Self::Store(_) => "store-unusable",
+            Self::PinnedRoot(_) => "pinned-root-invalid",
+            Self::TooManyRoots(_) => "too-many-roots",
+            Self::ClockBehind { .. } => "clock-behind",
+        }
+    }
+}
+
+macro_rules! undecided_from {
+    ($($error:ty),*) => {$(
+        impl From<$error> for ClientError {
+            fn from(error: $error) -> Self {
+                Self::Undecided(error.into())
+            }
+        }
+    )*};
+}
+undecided_from!(SourceError, StoreError);
+
+/// A client of one repository: a pinned root, a source of files, a store.
+#[derive(Debug)]
+pub struct Client<S> {
+    pinned: Vec<u8>,
+    source: S,
+    store: Store,
+    time: Option<DateTime<Utc>>,
+    max_staleness: TimeDelta,
+    limits: MetadataLimits,
+    remembers_time: bool,
+    lock_wait: Duration,
+}
+
+impl<S: Source> Client<S> {
+    /// A client that trusts what follows from `pinned`, the bytes of a `root.json` that the operator provides.
+    pub fn new(pinned: impl Into<Vec<u8>>, source: S, store: Store) -> Self {
+        Self {
+            pinned: pinned.into(),
+            source,
+            store,
+            time: None,
+            max_staleness: TimeDelta::zero(),
+            limits: MetadataLimits::default(),
+            remembers_time: false,
+            lock_wait: Duration::from_secs(30),
+        }
+    }
+
+    /// Takes `time` for the update start time instead of asking the clock. It is not compared with the highest time seen.
+    #[must_use]
+    pub fn with_time(self, time: DateTime<Utc>) -> Self {
+        Self { time: Some(time), ..self }
+    }
+
+    /// Accepts metadata that has been expired for at most this long; see [`Rules::with_max_staleness`].
+    #[must_use]
+    pub fn with_max_staleness(self, max_staleness: TimeDelta) -> Self {
+        Self { max_staleness, ..self }
+    }
+
+    /// Other limits.
+    #[must_use]
+    pub fn with_limits(self, limits: MetadataLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Remembers in the store the highest time at which a refresh succeeded, and refuses a clock that is more than five minutes behind.
+    #[must_use]
+    pub fn with_time_memory(self) -> Self {
+        Self { remembers_time: true, ..self }
+    }
+
+    /// Waits for at most `wait` for another process that uses the store. Default 30 s.
+    #[must_use]
+    pub fn with_lock_wait(self, wait: Duration) -> Self {
+        Self { lock_wait: wait, ..self }
+    }
+
+    /// Where the files come from.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Brings the top-level metadata up to date [TUF 5.1 to 5.6]. The store is locked as long as the result lives.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]. What was trusted until then is stored.
+    pub fn refresh(&self) -> Result<Session<'_, S>, ClientError> {
+        let mut store = self.store.lock(self.lock_wait)?;
+        let start = self.time.unwrap_or_else(Utc::now); // 5.1
+        self.check_clock(&store, start)?;
+        let rules = Rules::at(start).with_max_staleness(self.max_staleness).with_limits(self.limits.clone());
+
+        let root = self.refresh_root(&mut store, rules)?;
+        let timestamp = self.refresh_timestamp(&mut store, root)?;
+        let snapshot = self.refresh_snapshot(&mut store, &timestamp)?;
+        let trusted = self.refresh_targets(&mut store, &snapshot)?;
+
+        self.remember_clock(&mut store, start)?;
+        Ok(Session { client: self, store, trusted })
+    }
+
+    /// 5.2 and 5.3: from the pinned root over the stored ones to the newest of the repository.
+    fn refresh_root(&self, store: &mut LockedStore<'_>, rules: Rules) -> Result<AfterRoot, ClientError> {
+        let mut roots = Roots::pin(&self.pinned, rules.clone()).map_err(Undecided::PinnedRoot)?; // 5.2
+        self.replay_stored_roots(store, &mut roots)?;
+        let newer = self.follow_new_roots(store, &mut roots);
+        if self.is_older_than_stored(store, roots.root().version(), &rules)?.is_none() {
+            store.write("root.json", roots.root().bytes())?;
+        }
+        newer?;
+        if let Some(stored) = self.is_older_than_stored(store, roots.root().version(), &rules)? {
+            let found = roots.root().version();
+            let what = "version".to_owned();
+            return Err(TrustError::Rollback { role: RoleName::Root, what, trusted: stored, found }.into());
+        }
+        let mut root = roots.finish()?; // 5.3.10
+        // One that does not verify any more was tampered with, or its keys are gone: then there is no floor [5.3.11].
+        if let Some(bytes) = store.read("timestamp.json", self.limits.timestamp)? {
+            root.remember_timestamp(&bytes).ok();
+        }
+        if let Some(bytes) = store.read("snapshot.json", self.limits.listed)? {
+            root.remember_snapshot(&bytes).ok();
+        }
+        Ok(root)
+    }
+
+    /// The stored roots must form a chain with the pinned one. Where the chain breaks, the rest is fetched again.
+    fn replay_stored_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots) -> Result<(), ClientError> {
+        while let Some(bytes) = store.read(&stored_root(roots.next_version()?), self.limits.root)? {
+            if roots.rotate(&bytes).is_err() {
+                break;
+            }
+        }
+        // Left behind by a process that was stopped between storing a root and forgetting what its old keys had signed.
+        let due = store.read(FORGET, 20)?.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<u64>().ok());
+        if due.is_some_and(|version| version <= roots.root().version()) {
+            forget_signed_by_old_keys(store)?;
+        }
+        Ok(())
+    }
+
+    /// 5.3.3 to 5.3.9. A newer root that is not trusted ends the update: going on with the old one would be a freeze.
+    fn follow_new_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots) -> Result<(), ClientError> {
+        for _ in 0..self.limits.root_rotations {
+            let version = roots.next_version()?;
+            let Some(bytes) = self.fetch_metadata(&format!("{version}.root.json"), self.limits.root)? else {
+                return Ok(());
+            };
+            let rotation = roots.rotate(&bytes)?;
+            if rotation == Rotation::Forget {
+                store.write(FORGET, version.to_string().as_bytes())?;
+            }
+            store.write(&stored_root(version), &bytes)?; // 5.3.8
+            if rotation == Rotation::Forget {
+                forget_signed_by_old_keys(store)?; // 5.3.11
+            }
+        }
+        let next = format!("{}.root.json", roots.next_version()?);
+        match self.fetch_metadata(&next, self.limits.root)? {
+            None => Ok(()),
+            Some(_) => Err(Undecided::TooManyRoots(self.limits.root_rotations).into()),
+        }
+    }
+
+    /// The version of the stored root, if that is a real root and newer than `reached`: then a part of the chain was lost here, and
+    /// the repository hides it.
+    fn is_older_than_stored(
+        &self,
+        store: &LockedStore<'_>,
+        reached: u64,
+        rules: &Rules,
+    ) -> Result<Option<u64>, ClientError> {
+        let Some(bytes) = store.read("root.json", self.limits.root)? else { return Ok(None) };
+        let stored = Roots::pin(&bytes, rules.clone()).ok().map(|stored| stored.root().version());
+        Ok(stored.filter(|version| *version > reached))
+    }
+
+    /// 5.4.
+    fn refresh_timestamp(&self, store: &mut LockedStore<'_>, root: AfterRoot) -> Result<AfterTimestamp, ClientError> {
+        let bytes = self.require_metadata("timestamp.json", self.limits.timestamp)?;
+        let next = root.timestamp(&bytes)?;
+        store.write("timestamp.json", next.timestamp().bytes())?; // 5.4.5
+        Ok(next)
+    }
+
+    /// 5.5. A stored snapshot of the right version is used without a request.
+    fn refresh_snapshot(
+        &self,
+        store: &mut LockedStore<'_>,
+        timestamp: &AfterTimestamp,
+    ) -> Result<AfterSnapshot, ClientError> {
+        let request = timestamp.snapshot_request();
+        if let Some(bytes) = store.read("snapshot.json", request.limit())?
+            && let Ok(next) = timestamp.snapshot(&bytes)
+        {
+            return Ok(next);
+        }
+        let bytes = self.require_metadata(&role_file(&request, timestamp.root()), request.limit())?;
+        let next = timestamp.snapshot(&bytes)?;
+        store.write("snapshot.json", next.snapshot().bytes())?; // 5.5.7
+        Ok(next)
+    }
+
+    /// 5.6.
+    fn refresh_targets(&self, store: &mut LockedStore<'_>, snapshot: &AfterSnapshot) -> Result<Trusted, ClientError> {
+        let request = snapshot.targets_request();
+        if let Some(bytes) = store.read("targets.json", request.limit())?
+            && let Ok(trusted) = snapshot.targets(&bytes)
+        {
+            return Ok(trusted);
+        }
+        let bytes = self.require_metadata(&role_file(&request, snapshot.root()), request.limit())?;
+        let trusted = snapshot.targets(&bytes)?;
+        store.write("targets.json", trusted.targets().bytes())?; // 5.6.6
+        Ok(trusted)
+    }
+
+    fn check_clock(&self, store: &LockedStore<'_>, now: DateTime<Utc>) -> Result<(), ClientError> {
+        if !self.uses_clock() {
+            return Ok(());
+        }
+        match highest_time_seen(store)? {
+            Some(seen) if now.checked_add_signed(CLOCK_TOLERANCE).is_some_and(|latest| latest < seen) => {
+                Err(Undecided::ClockBehind { now, seen, file: store.describe(CLOCK) }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Only after a refresh that succeeded: a clock far ahead makes metadata look expired, and must not be remembered.
+    fn remember_clock(&self, store: &mut LockedStore<'_>, now: DateTime<Utc>) -> Result<(), ClientError> {
+        // Once a minute is often enough, and spares the disk.
+        let recent = |seen: DateTime<Utc>| now.signed_duration_since(seen) < TimeDelta::minutes(1);
+        if self.uses_clock() && !highest_time_seen(store)?.is_some_and(recent) {
+            store.write(CLOCK, shown(&now).as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn uses_clock(&self) -> bool {
+        self.remembers_time && self.time.is_none()
+    }
+
+    fn require_metadata(&self, name: &str, limit: u64) -> Result<Vec<u8>, ClientError> {
+        Ok(self.fetch_metadata(name, limit)?.ok_or_else(|| Undecided::Missing(name.to_owned()))?)
+    }
+
+    fn fetch_metadata(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, ClientError> {
+        self.source.metadata(name)?.map(|reader| read_bounded(reader, name, limit)).transpose()
+    }
+}
+
+/// Up-to-date top-level metadata, and the way to the targets. The store is locked as long as this lives.
+#[derive(Debug)]
+pub struct Session<'c, S> {
+    client: &'c Client<S>,
+    store: LockedStore<'c>,
+    trusted: Trusted,
+}
+
+impl<S: Source> Session<'_, S> {
+    /// The trusted metadata.
+    #[must_use]
+    pub fn trusted(&self) -> &Trusted {
+        &self.trusted
+    }
+
+    /// Looks for a target [TUF 5.6.7], loading only the delegated roles that may sign it. The inner error is why it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] if a role on the way is not trusted or cannot be had.
+    pub fn find(&mut self, path: &str) -> Result<Result<Found, Absence>, ClientError> {
+        let consistent = self.trusted.root().consistent_snapshot();
+        let mut search = self.trusted.search(path);
+        loop {
+            let request = match search.step()? {
+                Step::Found(found) => return Ok(Ok(found)),
+                Step::Absent(absence) => return Ok(Err(absence)),
+                Step::Need(request) => request,
+            };
+            let stored = stored_role(request.role());
+            let local = stored.as_deref().map(|name| self.store.read(name, request.limit())).transpose()?.flatten();
+            if local.is_some_and(|bytes| search.provide(&bytes).is_ok()) {
+                continue;
+            }
+            let bytes = self.client.require_metadata(&file_name(&request, consistent), request.limit())?;
+            search.provide(&bytes)?;
+            if let Some(name) = stored {
+                self.store.write(&name, &bytes)?;
+            }
+        }
+    }
+
+    /// Brings a target into memory and checks it [TUF 5.7].
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::TooLarge`] if it is longer than [`MetadataLimits::target_in_memory`], and if it is not what was signed;
+    /// [`Undecided::Missing`] if the repository has no such file.
+    pub fn fetch(&self, found: &Found) -> Result<Vec<u8>, ClientError> {
+        let (path, file) = (found.path(), found.file());
+        let limit = self.client.limits.target_in_memory;
+        if file.length() > limit {
+            return Err(TrustError::TooLarge { file: path.to_owned(), limit }.into());
+        }
+        for name in target_names(found, self.trusted.root().consistent_snapshot()) {
+            let Some(reader) = self.client.source.target(&name)? else { continue };
+            // One byte past the end is enough to see that it does not end there.
+            let mut bytes = Vec::new();
+            let read = reader.take(file.length().saturating_add(1)).read_to_end(&mut bytes);
+            read.map_err(|source| SourceError::Io { file: name, source })?;
+            trust::check_target(path, file, &bytes)?;
+            return Ok(bytes);
+        }
+        Err(Undecided::Missing(path.to_owned()).into())
+    }
+}
+
+/// The version of the root that made a timestamp or snapshot worthless, until both are gone.
+const FORGET: &str = "forget";
+/// The highest time at which a refresh succeeded.
+const CLOCK: &str = "clock";
+
+/// The stored files of the roots between the pinned one and the newest.
+fn stored_root(version: u64) -> String {
+    format!("roots/{version}")
+}
+
+/// `None` for a name that may be too long for a file system; such a role is fetched each time.
+fn stored_role(role: &RoleName) -> Option<String> {
+    Some(format!("{}.json", encoded(role.as_str()))).filter(|name| name.len() <= 200)
+}
+
+fn forget_signed_by_old_keys(store: &mut LockedStore<'_>) -> Result<(), StoreError> {
+    store.remove("timestamp.json")?;
+    store.remove("snapshot.json")?;
+    store.remove(FORGET)
+}
+
+fn highest_time_seen(store: &LockedStore<'_>) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let bytes = store.read(CLOCK, 64)?;
+    Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok()))
+}
+
+fn role_file(request: &RoleRequest, root: &Root) -> String {
+    file_name(request, root.consistent_snapshot())
+}
+
+/// The name of a role's file below `metadata/` [TUF 6.2].
+fn file_name(request: &RoleRequest, consistent: bool) -> String {
+    let role = encoded(request.role().as_str());
+    if consistent { format!("{}.{role}.json", request.version()) } else { format!("{role}.json") }
+}
+
+/// The names that a target's file may have below `targets/`: with consistent snapshots, any of its hashes is before the file name
+/// [TUF 5.7.3].
+fn target_names(found: &Found, consistent: bool) -> Vec<String> {
+    if !consistent {
+        return vec![found.path().to_owned()];
+    }
+    let (folder, name) = found.path().rsplit_once('/').map_or(("", found.path()), |(folder, name)| (folder, name));
+    let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    let hashes = found.file().hashes();
+    let hashes = [hashes.sha256().map(|hash| hash.to_hex()), hashes.sha512().map(|hash| hash.to_hex())];
+    hashes.into_iter().flatten().map(|hash| format!("{folder}{hash}.{name}")).collect()
+}
+
+/// A role name as one path segment: everything but unreserved characters [RFC 3986 2.3] percent-encoded.
+fn encoded(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn read_bounded(reader: Box<dyn Read + '_>, file: &str, limit: u64) -> Result<Vec<u8>, ClientError> {
+    let mut bytes = Vec::new();
+    let read = reader.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|source| SourceError::Io { file: file.to_owned(), source })?;
+    if u64::try_from(bytes.len()).map_or(true, |n| n > limit) {
+        return Err(TrustError::TooLarge { file: file.to_owned(), limit }.into());
+    }
+    Ok(bytes)
+}
+
+fn shown(time: &DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

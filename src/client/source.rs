@@ -1,0 +1,130 @@
+//! Where a repository's files come from.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use crate::text::quoted;
+
+/// Brings files of a repository. Nothing that it brings is believed, but what it says is *missing* is.
+///
+/// Implement this to read a repository from elsewhere. Two duties carry security:
+/// - `None` means that the repository has no such file (HTTP 404 or 403, no such file). It ends the search for newer roots
+///   [TUF 5.3.3]. Everything else that goes wrong must be an error: `None` on a time-out would let an attacker hide a new root.
+/// - A reader must end or fail at some time. How much is read of it is bounded by the caller, so it may be endless, but it should not
+///   trickle for ever.
+pub trait Source {
+    /// Opens a role file. `name` is its name below `metadata/`, already percent-encoded as one path segment: `7.root.json`,
+    /// `team%2Fapp.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] if it cannot be told whether there is such a file, or if it cannot be opened.
+    fn metadata(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError>;
+
+    /// Opens a target. `name` is its path below `targets/`, not encoded, with the hash before the file name where snapshots are
+    /// consistent: `docker.io/library/app/1.4/5a0e....manifest.json`.
+    ///
+    /// It comes from signed metadata, but a signer is not trusted to choose paths on this machine: a source that maps it to files must
+    /// refuse `..` and absolute paths.
+    ///
+    /// # Errors
+    ///
+    /// As [`metadata`](Self::metadata).
+    fn target(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError>;
+}
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn metadata(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
+        (**self).metadata(name)
+    }
+
+    fn target(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
+        (**self).target(name)
+    }
+}
+
+/// Why a repository could not be read. It says nothing about trust.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// There is no repository at the place given.
+    #[error("no repository at {}: {what}", quoted(.place))]
+    NoRepository {
+        /// The folder or address.
+        place: String,
+        /// What was looked for.
+        what: String,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}", quoted(.file))]
+    Io {
+        /// The file, as the source calls it.
+        file: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A target path that is no plain relative path.
+    #[error("the target path {} cannot be a file name here", quoted(.0))]
+    Path(String),
+}
+
+/// A repository in a folder, such as a mounted stick or share.
+#[derive(Debug, Clone)]
+pub struct DirSource {
+    metadata: PathBuf,
+    targets: PathBuf,
+}
+
+impl DirSource {
+    /// A folder that holds `metadata/` and `targets/`.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::NoRepository`] if it has no folder `metadata`, [`SourceError::Io`] if that cannot be told.
+    pub fn repository(folder: &Path) -> Result<Self, SourceError> {
+        let metadata = folder.join("metadata");
+        let place = folder.display().to_string();
+        match fs::metadata(&metadata) {
+            Ok(found) if found.is_dir() => Ok(Self { metadata, targets: folder.join("targets") }),
+            Ok(_) => Err(SourceError::NoRepository { place, what: "metadata is not a folder".to_owned() }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Err(SourceError::NoRepository { place, what: "there is no folder metadata in it".to_owned() })
+            }
+            Err(source) => Err(SourceError::Io { file: metadata.display().to_string(), source }),
+        }
+    }
+}
+
+impl Source for DirSource {
+    fn metadata(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
+        open(&self.metadata, name)
+    }
+
+    fn target(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
+        open(&self.targets, name)
+    }
+}
+
+fn open(folder: &Path, name: &str) -> Result<Option<Box<dyn Read>>, SourceError> {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    // `components` drops "." and empty parts, which would give one file two names.
+    let spelled_out = name.split('/').all(|part| !part.is_empty() && part != ".");
+    if !spelled_out || name.contains('\0') || !Path::new(name).components().all(plain) {
+        return Err(SourceError::Path(name.to_owned()));
+    }
+    let path = folder.join(name);
+    let failed = |source| SourceError::Io { file: path.display().to_string(), source };
+    // Looked at before it is opened: opening a FIFO would wait for ever.
+    match fs::metadata(&path) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => return Err(failed(io::Error::other("not a regular file"))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(failed(e)),
+    }
+    match File::open(&path) {
+        Ok(file) => Ok(Some(Box::new(file))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(failed(e)),
+    }
+}

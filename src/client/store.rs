@@ -1,0 +1,259 @@
+//! The local store: what was trusted, kept for the next refresh.
+//!
+//! What it holds: the trusted files under unversioned names (`root.json`, `timestamp.json`, `snapshot.json`, `targets.json`, delegated
+//! roles percent-encoded), byte for byte as received; the roots between the pinned one and the newest in `roots/`; the highest time seen
+//! in `clock`.
+//!
+//! Rules:
+//! - Nothing in it is believed. The client verifies all of it again on load, so a damaged store costs a download and no more.
+//! - Files are replaced whole: written beside, synced, renamed, and the folder synced. Killed at any instant, a file is old or new.
+//! - It can be touched only while its lock is held ([`LockedStore`]), by one process at a time: else a slow process could lower the floor
+//!   against rollback that a faster one has raised.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::text::{escaped, quoted};
+
+const LOCK: &str = "lock";
+const TEMPORARY: &str = ".new-";
+
+/// A place for trusted metadata between refreshes.
+#[derive(Debug)]
+pub struct Store(Place);
+
+#[derive(Debug)]
+enum Place {
+    Folder(PathBuf),
+    Memory(Mutex<BTreeMap<String, Vec<u8>>>),
+}
+
+/// Why the store could not be used. It says nothing about trust.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Reading or writing failed.
+    #[error("cannot {action} {} in the local store", quoted(.file))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        file: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Another process held the lock for as long as this one was ready to wait.
+    #[error("the local store {} is in use by {}; waited {} s", quoted(.folder), escaped(.holder), .waited.as_secs())]
+    Locked {
+        /// The folder.
+        folder: String,
+        /// What the other process left in the lock file: its process id.
+        holder: String,
+        /// How long this process waited.
+        waited: Duration,
+    },
+}
+
+impl Store {
+    /// A store in a folder, which is created when first used.
+    pub fn folder(path: impl Into<PathBuf>) -> Self {
+        Self(Place::Folder(path.into()))
+    }
+
+    /// A store that lasts as long as this value: no protection against rollback from one run of a program to the next.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self(Place::Memory(Mutex::default()))
+    }
+
+    /// Takes the lock, waiting for at most `wait`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Locked`] if another process keeps it; [`StoreError::Io`] if the folder cannot be made or written.
+    pub fn lock(&self, wait: Duration) -> Result<LockedStore<'_>, StoreError> {
+        match &self.0 {
+            Place::Memory(files) => {
+                Ok(LockedStore(Locked::Memory(files.lock().unwrap_or_else(PoisonError::into_inner))))
+            }
+            Place::Folder(path) => {
+                create_folder(path)?;
+                let lock = lock_file(path, wait)?;
+                remove_leftovers(path);
+                Ok(LockedStore(Locked::Folder { path, _lock: lock }))
+            }
+        }
+    }
+}
+
+/// A store whose lock is held until this value is dropped.
+#[derive(Debug)]
+pub struct LockedStore<'s>(Locked<'s>);
+
+#[derive(Debug)]
+enum Locked<'s> {
+    Folder { path: &'s Path, _lock: File },
+    Memory(MutexGuard<'s, BTreeMap<String, Vec<u8>>>),
+}
+
+impl LockedStore<'_> {
+    /// Reads a file of at most `limit` bytes. A longer one was not written by this store and counts as missing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let too_long = |bytes: &Vec<u8>| u64::try_from(bytes.len()).map_or(true, |n| n > limit);
+        match &self.0 {
+            Locked::Memory(files) => Ok(files.get(name).filter(|bytes| !too_long(bytes)).cloned()),
+            Locked::Folder { path, .. } => {
+                let path = path.join(name);
+                let mut bytes = Vec::new();
+                let read =
+                    regular_file(&path).and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes));
+                match read {
+                    Ok(_) => Ok(Some(bytes).filter(|bytes| !too_long(bytes))),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(source) => Err(failed("read", &path, source)),
+                }
+            }
+        }
+    }
+
+    /// Replaces a file, unless it holds these bytes already.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`]; then the file is as it was.
+    pub(super) fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if self.read(name, limit).is_ok_and(|now| now.as_deref() == Some(bytes)) {
+            return Ok(());
+        }
+        match &mut self.0 {
+            Locked::Memory(files) => drop(files.insert(name.to_owned(), bytes.to_vec())),
+            Locked::Folder { path, .. } => replace(&path.join(name), bytes)?,
+        }
+        Ok(())
+    }
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub(super) fn remove(&mut self, name: &str) -> Result<(), StoreError> {
+        match &mut self.0 {
+            Locked::Memory(files) => drop(files.remove(name)),
+            Locked::Folder { path, .. } => {
+                let path = path.join(name);
+                match fs::remove_file(&path) {
+                    Ok(()) => sync_folder_of(&path)?,
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    Err(source) => return Err(failed("remove", &path, source)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a file is, for messages.
+    pub(super) fn describe(&self, name: &str) -> String {
+        match &self.0 {
+            Locked::Memory(_) => format!("{name} in memory"),
+            Locked::Folder { path, .. } => path.join(name).display().to_string(),
+        }
+    }
+}
+
+fn create_folder(path: &Path) -> Result<(), StoreError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|source| failed("create", path, source))
+}
+
+fn lock_file(folder: &Path, wait: Duration) -> Result<File, StoreError> {
+    let path = folder.join(LOCK);
+    let io_failed = |source| failed("lock", &path, source);
+    // Not truncated: until the lock is held the file says who holds it.
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(io_failed)?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if started.elapsed() < wait => thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _unreadable_is_unknown = (&file).take(64).read_to_string(&mut holder);
+                let holder = if holder.trim().is_empty() { "another process" } else { holder.trim() };
+                return Err(StoreError::Locked {
+                    folder: folder.display().to_string(),
+                    holder: holder.to_owned(),
+                    waited: started.elapsed(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(io_failed(source)),
+        }
+    }
+    let named = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(format!("process {}\n", std::process::id()).as_bytes()));
+    named.map_err(io_failed)?;
+    Ok(file)
+}
+
+/// Temporary files of a process that was killed. The lock is held, so they are nobody's now.
+fn remove_leftovers(folder: &Path) {
+    for folder in [folder.to_path_buf(), folder.join("roots")] {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                let _a_leftover_harms_nothing = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Looked at before it is opened: opening a FIFO would wait for ever.
+fn regular_file(path: &Path) -> io::Result<File> {
+    if fs::metadata(path)?.is_file() { File::open(path) } else { Err(io::Error::other("not a regular file")) }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(failed("write", path, io::Error::other("not a file name")));
+    };
+    create_folder(folder)?;
+    let temporary = folder.join(format!("{TEMPORARY}{}", name.to_string_lossy()));
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    if let Err(source) = written.and_then(|()| fs::rename(&temporary, path)) {
+        let _the_cause_is_what_matters = fs::remove_file(&temporary);
+        return Err(failed("write", path, source));
+    }
+    sync_folder_of(path)
+}
+
+/// A rename lasts only once its folder is on disk.
+fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| failed("sync", folder, source))?;
+    }
+    Ok(())
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io { action, file: path.display().to_string(), source }
+}

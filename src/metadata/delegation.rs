@@ -1,0 +1,355 @@
+//! Who else may sign which files: path patterns, hash bins, succinct hash bins [TUF 4.5, TAP 15].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::json::At;
+use super::key::{Key, KeyId};
+use super::roles::read_keys;
+use super::{MetadataError, RoleKeys};
+use crate::digest::Sha256;
+use crate::limits::MetadataLimits;
+
+/// The `delegations` object of a targets role.
+#[derive(Debug, Clone)]
+pub struct Delegations {
+    keys: BTreeMap<KeyId, Key>,
+    roles: Roles,
+}
+
+#[derive(Debug, Clone)]
+enum Roles {
+    Listed(Vec<DelegatedRole>),
+    Succinct(SuccinctRoles),
+}
+
+/// A role that another delegates to, with the keys that the *delegating* role gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelegatedRole {
+    name: String,
+    keys: RoleKeys,
+    terminating: bool,
+    paths: Paths,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Paths {
+    Patterns(Vec<String>),
+    HashPrefixes(Vec<String>),
+    /// A bin of [`SuccinctRoles`]; the path was matched when the bin was named.
+    Bin,
+}
+
+/// Many equal bins described in one go [TAP 15]: `bit_length` bits of a path's SHA-256 are its bin's number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SuccinctRoles {
+    keys: RoleKeys,
+    bit_length: u32,
+    name_prefix: String,
+}
+
+impl Delegations {
+    pub(super) fn read(at: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+        let keys = read_keys(at.field("keys")?)?;
+        let roles = match (at.optional("roles")?, at.optional("succinct_roles")?) {
+            (Some(roles), None) => Roles::Listed(read_listed(roles, limits)?),
+            (None, Some(succinct)) => Roles::Succinct(SuccinctRoles::read(succinct, limits)?),
+            _ => return Err(at.wrong("either roles or succinct_roles").into()),
+        };
+        Ok(Self { keys, roles })
+    }
+
+    /// The keys that this role gives to the roles that it delegates to.
+    #[must_use]
+    pub fn keys(&self) -> &BTreeMap<KeyId, Key> {
+        &self.keys
+    }
+
+    /// The roles that may sign the file at `path`, in order of appearance, which is the order of priority [TUF 5.6.7.2].
+    #[must_use]
+    pub fn roles_for(&self, path: &str) -> Vec<DelegatedRole> {
+        match &self.roles {
+            Roles::Listed(roles) => roles.iter().filter(|role| role.paths.match_path(path)).cloned().collect(),
+            Roles::Succinct(succinct) => vec![succinct.bin_for(path)],
+        }
+    }
+}
+
+fn read_listed(at: At<'_>, limits: &MetadataLimits) -> Result<Vec<DelegatedRole>, MetadataError> {
+    let mut roles = Vec::new();
+    let mut names = BTreeSet::new();
+    for item in at.items()? {
+        let role = DelegatedRole::read(item, limits)?;
+        if !names.insert(role.name.clone()) {
+            return Err(item.wrong("a role name that no earlier delegation has").into());
+        }
+        roles.push(role);
+    }
+    Ok(roles)
+}
+
+impl DelegatedRole {
+    fn read(at: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+        let paths = match (at.optional("paths")?, at.optional("path_hash_prefixes")?) {
+            (Some(patterns), None) => Paths::Patterns(read_strings(patterns)?),
+            (None, Some(prefixes)) => Paths::HashPrefixes(read_strings(prefixes)?),
+            _ => return Err(at.wrong("either paths or path_hash_prefixes").into()),
+        };
+        let name = at.field("name")?;
+        Ok(Self {
+            name: read_role_name(name, name.string()?)?.to_owned(),
+            keys: RoleKeys::read(at, limits)?,
+            terminating: at.field("terminating")?.boolean()?,
+            paths,
+        })
+    }
+
+    /// The name of the role; never that of a top-level one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The keys that the delegating role gives it.
+    #[must_use]
+    pub fn keys(&self) -> &RoleKeys {
+        &self.keys
+    }
+
+    /// Whether the search for a path that this delegation matches ends below this role [TUF 5.6.7.2.1].
+    #[must_use]
+    pub fn terminating(&self) -> bool {
+        self.terminating
+    }
+}
+
+fn read_strings(at: At<'_>) -> Result<Vec<String>, MetadataError> {
+    at.items()?.map(|item| Ok(item.string()?.to_owned())).collect()
+}
+
+/// A delegated role may not call itself as a top-level one: its file would take that one's place.
+fn read_role_name<'a>(at: At<'_>, name: &'a str) -> Result<&'a str, MetadataError> {
+    match name {
+        "" | "root" | "timestamp" | "snapshot" | "targets" => Err(at.wrong("the name of a delegated role").into()),
+        _ => Ok(name),
+    }
+}
+
+impl Paths {
+    fn match_path(&self, path: &str) -> bool {
+        match self {
+            Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern_matches(pattern, path)),
+            Self::HashPrefixes(prefixes) => {
+                let hash = Sha256::of(path.as_bytes()).to_hex();
+                prefixes.iter().any(|prefix| hash.starts_with(prefix.as_str()))
+            }
+            Self::Bin => true,
+        }
+    }
+}
+
+/// Whether `path` matches a `PATHPATTERN`: `*` is any run of characters, `?` any one, neither crosses `/` [TUF 4.5].
+///
+/// Everything else stands for itself, `[` and `**` included.
+fn pattern_matches(pattern: &str, path: &str) -> bool {
+    let mut patterns = pattern.split('/');
+    let mut segments = path.split('/');
+    loop {
+        match (patterns.next(), segments.next()) {
+            (None, None) => return true,
+            (Some(pattern), Some(segment)) if segment_matches(pattern, segment) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// One segment; time is bounded by the product of the lengths: only the last `*` is ever tried again.
+fn segment_matches(pattern: &str, segment: &str) -> bool {
+    let (mut pattern, mut rest) = (pattern.chars(), segment.chars());
+    let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
+    loop {
+        let (mut p, mut s) = (pattern.clone(), rest.clone());
+        match (p.next(), s.next()) {
+            (Some('*'), _) => {
+                retry = Some((p.clone(), rest.clone()));
+                pattern = p;
+                continue;
+            }
+            (None, None) => return true,
+            (Some(want), Some(have)) if want == '?' || want == have => {
+                (pattern, rest) = (p, s);
+                continue;
+            }
+            _ => {}
+        }
+        // Let the last `*` swallow one character more.
+        let Some((after_star, mut from)) = retry.take() else { return false };
+        if from.next().is_none() {
+            return false;
+        }
+        retry = Some((after_star.clone(), from.clone()));
+        (pattern, rest) = (after_star, from);
+    }
+}
+
+impl SuccinctRoles {
+    fn read(at: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+        let bits = at.field("bit_length")?;
+        let bit_length = u32::try_from(bits.unsigned()?).ok().filter(|n| (1..=32).contains(n));
+        Ok(Self {
+            keys: RoleKeys::read(at, limits)?,
+            bit_length: bit_length.ok_or_else(|| bits.wrong("a number of bits from 1 to 32"))?,
+            name_prefix: at.field("name_prefix")?.string()?.to_owned(),
+        })
+    }
+
+    /// The bin of `path`: `<prefix>-<number>`, the number in hex with as many digits as the last bin's.
+    fn bin_for(&self, path: &str) -> DelegatedRole {
+        let [a, b, c, d, ..] = *Sha256::of(path.as_bytes()).as_bytes();
+        let bin = u32::from_be_bytes([a, b, c, d]).checked_shr(32_u32.saturating_sub(self.bit_length)).unwrap_or(0);
+        let digits = usize::try_from(self.bit_length.div_ceil(4)).unwrap_or(8);
+        DelegatedRole {
+            name: format!("{}-{bin:0digits$x}", self.name_prefix),
+            keys: self.keys.clone(),
+            // A path has one bin and no other; the search goes on below it only [TAP 15].
+            terminating: true,
+            paths: Paths::Bin,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::json;
+
+    #[test]
+    fn patterns_match_within_a_segment() {
+        let cases = [
+            ("a", "a", true),
+            ("a", "b", false),
+            ("a", "A", false),
+            ("*", "anything", true),
+            ("*", "", true),
+            ("*", "a/b", false),
+            ("**", "a/b", false),
+            ("**", "ab", true),
+            ("*/*", "a/b", true),
+            ("*/*", "a/b/c", false),
+            ("a/*", "a/", true),
+            ("a/*", "a", false),
+            ("a/*/*/*", "a/app/1.4/manifest.json", true),
+            ("a/*/*/*", "a/x/app/1.4/manifest.json", false),
+            ("?", "a", true),
+            ("?", "", false),
+            ("?", "é", true),
+            ("a?c", "abc", true),
+            ("a?c", "a/c", false),
+            ("*.zip", "x.zip", true),
+            ("*.zip", "x.zip.sig", false),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbYbZ", false),
+            ("*a*", "bab", true),
+            // A glob library would see more in these.
+            ("[ab]", "a", false),
+            ("[ab]", "[ab]", true),
+            ("{a,b}", "a", false),
+            ("!a", "b", false),
+            ("\\*", "*", false),
+            ("a/../b", "b", false),
+            ("/a", "a", false),
+            ("", "", true),
+            ("", "a", false),
+        ];
+        for (pattern, path, expected) in cases {
+            assert_eq!(pattern_matches(pattern, path), expected, "{pattern} against {path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_stars_takes_no_exponential_time() {
+        let pattern = "*a".repeat(2000);
+        assert!(!pattern_matches(&pattern, &"a".repeat(1999)));
+        assert!(pattern_matches(&pattern, &"a".repeat(2000)));
+    }
+
+    fn delegations(text: &str) -> Result<Delegations, MetadataError> {
+        Delegations::read(At::document(&json::parse(text.as_bytes()).unwrap()), &MetadataLimits::default())
+    }
+
+    fn names(delegations: &Delegations, path: &str) -> Vec<String> {
+        delegations.roles_for(path).iter().map(|role| role.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn hash_prefixes_are_of_the_sha256_of_the_path() {
+        // SHA-256 of "file1.txt" starts with 55ae75d9.
+        let roles = |prefixes: &str| {
+            delegations(&format!(
+                r#"{{"keys":{{}},"roles":[{{"name":"bin","keyids":["k"],"threshold":1,"terminating":false,"path_hash_prefixes":[{prefixes}]}}]}}"#
+            ))
+            .unwrap()
+        };
+        let hash = Sha256::of(b"file1.txt").to_hex();
+        let (first, other) = (hash[..2].to_owned(), if hash.starts_with("00") { "01" } else { "00" });
+        assert_eq!(names(&roles(&format!("\"{first}\"")), "file1.txt"), ["bin"]);
+        assert_eq!(names(&roles(&format!("\"{hash}\"")), "file1.txt"), ["bin"]);
+        assert_eq!(names(&roles(&format!("\"{other}\",\"{first}\"")), "file1.txt"), ["bin"]);
+        assert!(names(&roles(&format!("\"{other}\"")), "file1.txt").is_empty());
+        assert!(names(&roles(&format!("\"{hash}0\"")), "file1.txt").is_empty());
+        assert!(names(&roles(""), "file1.txt").is_empty());
+    }
+
+    #[test]
+    fn succinct_bins_are_named_as_tap_15_says() {
+        let succinct = |bits: u64| {
+            delegations(&format!(
+                r#"{{"keys":{{}},"succinct_roles":{{"keyids":["k"],"threshold":1,"bit_length":{bits},"name_prefix":"bin"}}}}"#
+            ))
+        };
+        // SHA-256 of "abc" starts with ba7816bf.
+        for (bits, name) in [
+            (1, "bin-1"),
+            (4, "bin-b"),
+            (5, "bin-17"),
+            (8, "bin-ba"),
+            (14, "bin-2e9e"),
+            (16, "bin-ba78"),
+            (32, "bin-ba7816bf"),
+        ] {
+            assert_eq!(names(&succinct(bits).unwrap(), "abc"), [name], "{bits} bits");
+        }
+        assert!(succinct(0).is_err());
+        assert!(succinct(33).is_err());
+        assert!(succinct(1).unwrap().roles_for("abc").iter().all(DelegatedRole::terminating));
+    }
+
+    #[test]
+    fn a_delegation_has_one_meaning() {
+        let role = |name: &str, paths: &str| {
+            format!(r#"{{"name":"{name}","keyids":["k"],"threshold":1,"terminating":false{paths}}}"#)
+        };
+        let roles = |list: &[String]| format!(r#"{{"keys":{{}},"roles":[{}]}}"#, list.join(","));
+        let (all, prefix) = (r#","paths":["*"]"#, r#","path_hash_prefixes":["0"]"#);
+        let cases: &[(&str, String, bool)] = &[
+            ("two roles", roles(&[role("a", all), role("b", prefix)]), true),
+            ("a name twice", roles(&[role("a", all), role("a", prefix)]), false),
+            ("both kinds of paths", roles(&[role("a", &format!("{all}{prefix}"))]), false),
+            ("no paths", roles(&[role("a", "")]), false),
+            ("a top-level name", roles(&[role("targets", all)]), false),
+            ("an empty name", roles(&[role("", all)]), false),
+            ("neither kind of roles", r#"{"keys":{}}"#.to_owned(), false),
+            (
+                "both kinds of roles",
+                r#"{"keys":{},"roles":[],"succinct_roles":{"keyids":[],"threshold":1,"bit_length":1,"name_prefix":"b"}}"#.to_owned(),
+                false,
+            ),
+            ("no keys", r#"{"roles":[]}"#.to_owned(), false),
+            ("threshold 0", roles(&[role("a", all).replace("\"threshold\":1", "\"threshold\":0")]), false),
+            ("a key id twice", roles(&[role("a", all).replace("[\"k\"]", "[\"k\",\"k\"]")]), false),
+            ("terminating is missing", roles(&[role("a", all).replace("\"terminating\":false,", "")]), false),
+        ];
+        for (name, text, ok) in cases {
+            assert_eq!(delegations(text).is_ok(), *ok, "{name}");
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The four formats of role file [TUF 4.3 to 4.6].
+
+use std::collections::BTreeMap;
+
+use super::delegation::Delegations;
+use super::json::{self, At, Value};
+use super::key::{Key, KeyId};
+use super::{MetadataError, Role, RoleKeys};
+use crate::digest::{Sha256, Sha512};
+use crate::limits::MetadataLimits;
+
+/// `root.json`: the keys of the top-level roles [TUF 4.3].
+#[derive(Debug, Clone)]
+pub struct Root {
+    consistent_snapshot: bool,
+    keys: BTreeMap<KeyId, Key>,
+    root: RoleKeys,
+    timestamp: RoleKeys,
+    snapshot: RoleKeys,
+    targets: RoleKeys,
+}
+
+impl Root {
+    /// Whether file names carry the version or the hash [TUF 6.2].
+    #[must_use]
+    pub fn consistent_snapshot(&self) -> bool {
+        self.consistent_snapshot
+    }
+
+    /// All keys that the file lists, those of no role included.
+    #[must_use]
+    pub fn keys(&self) -> &BTreeMap<KeyId, Key> {
+        &self.keys
+    }
+
+    /// The keys of the root role.
+    #[must_use]
+    pub fn root(&self) -> &RoleKeys {
+        &self.root
+    }
+
+    /// The keys of the timestamp role.
+    #[must_use]
+    pub fn timestamp(&self) -> &RoleKeys {
+        &self.timestamp
+    }
+
+    /// The keys of the snapshot role.
+    #[must_use]
+    pub fn snapshot(&self) -> &RoleKeys {
+        &self.snapshot
+    }
+
+    /// The keys of the top-level targets role.
+    #[must_use]
+    pub fn targets(&self) -> &RoleKeys {
+        &self.targets
+    }
+}
+
+impl Role for Root {
+    const TYPE: &'static str = "root";
+
+    fn read(signed: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+        let consistent_snapshot = signed.optional("consistent_snapshot")?.map_or(Ok(false), |at| at.boolean())?;
+        let keys = read_keys(signed.field("keys")?)?;
+        let roles = signed.field("roles")?;
+        Ok(Self {
+            consistent_snapshot,
+            keys,
+            root: RoleKeys::read(roles.field("root")?, limits)?,
+            timestamp: RoleKeys::read(roles.field("timestamp")?, limits)?,
+            snapshot: RoleKeys::read(roles.field("snapshot")?, limits)?,
+            targets: RoleKeys::read(roles.field("targets")?, limits)?,
+        })
+    }
+}
+
+/// A `keys` object, of a root or of delegations.
+pub(super) fn read_keys(at: At<'_>) -> Result<BTreeMap<KeyId, Key>, json::Error> {
+    at.fields()?.map(|(id, key)| Ok((KeyId::new(id), Key::read(key)?))).collect()
+}
+
+/// `timestamp.json`: which snapshot is current [TUF 4.6].
+#[derive(Debug, Clone)]
+pub struct Timestamp {
+    snapshot: MetaFile,
+}
+
+impl Timestamp {
+    /// What the current `snapshot.json` must be.
+    #[must_use]
+    pub fn snapshot(&self) -> &MetaFile {
+        &self.snapshot
+    }
+}
+
+impl Role for Timestamp {
+    const TYPE: &'static str = "timestamp";
+
+    fn read(signed: At<'_>, _: &MetadataLimits) -> Result<Self, MetadataError> {
+        Ok(Self { snapshot: MetaFile::read(signed.field("meta")?.field("snapshot.json")?)? })
+    }
+}
+
+/// `snapshot.json`: which version of each targets file is current [TUF 4.4].
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    targets: MetaFile,
+    meta: BTreeMap<String, MetaFile>,
+}
+
+impl Snapshot {
+    /// What the current top-level `targets.json` must be.
+    #[must_use]
+    pub fn targets(&self) -> &MetaFile {
+        &self.targets
+    }
+
+    /// What the current file of the targets role named `role` must be. `None`: there is no such role.
+    #[must_use]
+    pub fn role(&self, role: &str) -> Option<&MetaFile> {
+        self.meta.get(&format!("{role}.json"))
+    }
+
+    /// All files by name, such as `targets.json`.
+    #[must_use]
+    pub fn meta(&self) -> &BTreeMap<String, MetaFile> {
+        &self.meta
+    }
+}
+
+impl Role for Snapshot {
+    const TYPE: &'static str = "snapshot";
+
+    fn read(signed: At<'_>, _: &MetadataLimits) -> Result<Self, MetadataError> {
+        let meta = signed.field("meta")?;
+        let targets = MetaFile::read(meta.field("targets.json")?)?;
+        let meta = meta.fields()?.map(|(name, file)| Ok((name.to_owned(), MetaFile::read(file)?)));
+        Ok(Self { targets, meta: meta.collect::<Result<_, MetadataError>>()? })
+    }
+}
+
+/// What another role says of a role file: its version and, if it likes, length and hashes [TUF 4.4, METAFILES].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetaFile {
+    version: u64,
+    length: Option<u64>,
+    hashes: Option<Hashes>,
+}
+
+impl MetaFile {
+    fn read(at: At<'_>) -> Result<Self, MetadataError> {
+        Ok(Self {
+            version: at.field("version")?.positive()?,
+            length: at.optional("length")?.map(|at| at.unsigned()).transpose()?,
+            hashes: at.optional("hashes")?.map(Hashes::read).transpose()?,
+        })
+    }
+
+    /// The version that the file must have.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The length in bytes that the file must have, if one is listed.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// The hashes that the file must have, if any are listed.
+    #[must_use]
+    pub fn hashes(&self) -> Option<&Hashes> {
+        self.hashes.as_ref()
+    }
+}
+
+/// A `HASHES` object: one or more hashes of one file, by algorithm [TUF 4.4].
+///
+/// Algorithms other than SHA-256 and SHA-512 are not looked at, so the object may hold no hash that can be checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashes {
+    sha256: Option<Sha256>,
+    sha512: Option<Sha512>,
+}
+
+impl Hashes {
+    fn read(at: At<'_>) -> Result<Self, MetadataError> {
+        if at.object()?.is_empty() {
+            return Err(at.wrong("at least one hash").into());
+        }
+        for (_, hash) in at.fields()? {
+            hash.string()?;
+        }
+        let sha256 = at.optional("sha256")?;
+        let sha512 = at.optional("sha512")?;
+        Ok(Self {
+            sha256: sha256
+                .map(|at| Sha256::from_hex(at.string()?).ok_or_else(|| at.wrong("64 hex digits")))
+                .transpose()?,
+            sha512: sha512
+                .map(|at| Sha512::from_hex(at.string()?).ok_or_else(|| at.wrong("128 hex digits")))
+                .transpose()?,
+        })
+    }
+
+    /// The SHA-256, if listed.
+    #[must_use]
+    pub fn sha256(&self) -> Option<Sha256> {
+        self.sha256
+    }
+
+    /// The SHA-512, if listed.
+    #[must_use]
+    pub fn sha512(&self) -> Option<Sha512> {
+        self.sha512
+    }
+}
+
+/// `targets.json` or the file of a delegated role: signed files, and who else may sign which [TUF 4.5].
+#[derive(Debug, Clone)]
+pub struct Targets {
+    targets: BTreeMap<String, TargetFile>,
+    delegations: Option<Delegations>,
+}
+
+impl Targets {
+    /// What this role itself says of the file at `path`.
+    #[must_use]
+    pub fn target(&self, path: &str) -> Option<&TargetFile> {
+        self.targets.get(path)
+    }
+
+    /// All files of this role, by target path.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, &TargetFile)> {
+        self.targets.iter().map(|(path, file)| (path.as_str(), file))
+    }
+
+    /// Who else may sign which files.
+    #[must_use]
+    pub fn delegations(&self) -> Option<&Delegations> {
+        self.delegations.as_ref()
+    }
+}
+
+impl Role for Targets {
+    const TYPE: &'static str = "targets";
+
+    fn read(signed: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+        let targets = signed.field("targets")?;
+        let targets = targets.fields()?.map(|(path, file)| Ok((path.to_owned(), TargetFile::read(file)?)));
+        let targets = targets.collect::<Result<_, MetadataError>>()?;
+        let delegations = signed.optional("delegations")?;
+        let delegations = delegations.map(|at| Delegations::read(at, limits)).transpose()?;
+        Ok(Self { targets, delegations })
+    }
+}
+
+/// What a targets role says of a file: exact length, hashes, and what the repository's owners keep beside [TUF 4.5].
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetFile {
+    length: u64,
+    hashes: Hashes,
+    custom: Option<Value>,
+}
+
+impl TargetFile {
+    fn read(at: At<'_>) -> Result<Self, MetadataError> {
+        let custom = at.optional("custom")?;
+        Ok(Self {
+            length: at.field("length")?.unsigned()?,
+            hashes: Hashes::read(at.field("hashes")?)?,
+            custom: custom.map(|at| at.value().clone()),
+        })
+    }
+
+    /// The exact length in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The hashes.
+    #[must_use]
+    pub fn hashes(&self) -> &Hashes {
+        &self.hashes
+    }
+
+    /// The `custom` field, signed like the rest.
+    #[must_use]
+    pub fn custom(&self) -> Option<&Value> {
+        self.custom.as_ref()
+    }
+}

@@ -1,0 +1,243 @@
+//! The walk over delegations in search of one target [TUF 5.6.7]: pre-order, depth first, in order of appearance.
+//!
+//! It asks for a role by name and is given bytes. Only roles whose delegation matches the path are asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{TrustError, Trusted, targets_file};
+use crate::limits::MetadataLimits;
+use crate::metadata::delegation::{DelegatedRole, Delegations};
+use crate::metadata::roles::{MetaFile, TargetFile, Targets};
+use crate::metadata::{RoleName, Signed};
+
+/// A role file that is needed next: which version of it, and how long it may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleRequest {
+    role: RoleName,
+    version: u64,
+    limit: u64,
+}
+
+impl RoleRequest {
+    pub(super) fn new(role: RoleName, listed: &MetaFile, unlisted: u64, limits: &MetadataLimits) -> Self {
+        Self { role, version: listed.version(), limit: listed.length().unwrap_or(unlisted).min(limits.listed) }
+    }
+
+    /// The role.
+    #[must_use]
+    pub fn role(&self) -> &RoleName {
+        &self.role
+    }
+
+    /// The version that is due; it stands in the file's name where snapshots are consistent [TUF 6.2].
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The most bytes to read.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+}
+
+/// What a search needs or has found.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub enum Step {
+    /// Bring this role's file to [`Search::provide`], then call [`Search::step`] again.
+    Need(RoleRequest),
+    /// The target is signed.
+    Found(Found),
+    /// The target is not signed.
+    Absent(Absence),
+}
+
+/// A signed target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    path: String,
+    file: TargetFile,
+    delegations: Vec<RoleName>,
+}
+
+impl Found {
+    /// The target path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Its length and hashes.
+    #[must_use]
+    pub fn file(&self) -> &TargetFile {
+        &self.file
+    }
+
+    /// The roles from the top-level targets role down to the one that signed the target.
+    #[must_use]
+    pub fn delegations(&self) -> &[RoleName] {
+        &self.delegations
+    }
+}
+
+/// Why a search ended without the target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Absence {
+    /// No role that may sign the path signs it.
+    #[error("no role that may sign it lists it")]
+    NotListed,
+    /// A role that may sign the path is not in the snapshot. Going on would let a role of lower priority take its place.
+    #[error("the role {0} may sign it, but the snapshot does not list that role")]
+    RoleNotInSnapshot(RoleName),
+    /// The search visited as many roles as it may.
+    #[error("the search ended after {0} delegated roles")]
+    TooManyRoles(u32),
+}
+
+/// A search for one target; see [`Trusted::search`].
+#[derive(Debug)]
+pub struct Search<'t> {
+    trusted: &'t mut Trusted,
+    path: String,
+    /// Roles yet to visit; the next one is last.
+    pending: Vec<Pending>,
+    visited: BTreeSet<String>,
+    end: Option<Step>,
+}
+
+/// A delegation that matches the path.
+#[derive(Debug, Clone)]
+struct Pending {
+    delegator: Arc<Signed<Targets>>,
+    /// From the top-level targets role to the delegator.
+    above: Vec<RoleName>,
+    role: DelegatedRole,
+}
+
+impl<'t> Search<'t> {
+    pub(super) fn new(trusted: &'t mut Trusted, path: &str) -> Self {
+        let top = Arc::clone(&trusted.targets);
+        let mut search =
+            Self { trusted, path: path.to_owned(), pending: Vec::new(), visited: BTreeSet::new(), end: None };
+        search.visit(&top, vec![RoleName::Targets]);
+        search
+    }
+
+    /// Goes on until the target is found or ruled out, or a role is needed that was not loaded yet.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError::Threshold`] if a role that is loaded already is not signed with the keys of the delegation by which it is
+    /// reached now. The search cannot go on then: the role might be the one that signs the target.
+    pub fn step(&mut self) -> Result<Step, TrustError> {
+        loop {
+            if let Some(end) = &self.end {
+                return Ok(end.clone());
+            }
+            let Some(next) = self.pending.last() else {
+                self.end = Some(Step::Absent(Absence::NotListed));
+                continue;
+            };
+            let name = next.role.name();
+            if self.visited.contains(name) {
+                self.pending.pop(); // 5.6.7.1: a role is visited once, which also ends every cycle.
+                continue;
+            }
+            let limit = self.trusted.rules.limits.delegations;
+            if u32::try_from(self.visited.len()).is_ok_and(|visited| visited >= limit) {
+                self.end = Some(Step::Absent(Absence::TooManyRoles(limit)));
+                continue;
+            }
+            let role = RoleName::Delegated(name.to_owned());
+            let Some(listed) = self.trusted.snapshot.role(name) else {
+                self.end = Some(Step::Absent(Absence::RoleNotInSnapshot(role)));
+                continue;
+            };
+            match self.loaded(next)? {
+                Some(file) => self.enter(&file),
+                None => {
+                    let limits = &self.trusted.rules.limits;
+                    return Ok(Step::Need(RoleRequest::new(role, listed, limits.targets, limits)));
+                }
+            }
+        }
+    }
+
+    /// Takes the file of the role that [`step`](Self::step) asked for [TUF 5.6.2 to 5.6.5].
+    ///
+    /// It may come from the repository or from an earlier update: the checks are the same. Without such a request nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError`], for the first check that fails. The same role is then still needed.
+    pub fn provide(&mut self, bytes: &[u8]) -> Result<(), TrustError> {
+        let Some(next) = self.pending.last().filter(|_| self.end.is_none()) else { return Ok(()) };
+        if self.visited.contains(next.role.name()) {
+            return Ok(());
+        }
+        let file = Arc::new(self.verified(next, bytes)?);
+        let (role, delegator) = (next.role.name().to_owned(), next.delegator_name());
+        self.trusted.delegated.entry(role).or_default().insert(delegator, file);
+        Ok(())
+    }
+
+    /// The role's file, if it was loaded before through the same delegation, or else verifies for this one too.
+    fn loaded(&self, next: &Pending) -> Result<Option<Arc<Signed<Targets>>>, TrustError> {
+        let Some(by_delegator) = self.trusted.delegated.get(next.role.name()) else { return Ok(None) };
+        if let Some(file) = by_delegator.get(&next.delegator_name()) {
+            return Ok(Some(Arc::clone(file)));
+        }
+        let Some(other) = by_delegator.values().next() else { return Ok(None) };
+        // What one delegator's keys vouch for gives no trust to another delegator's path to the same name.
+        Ok(Some(Arc::new(self.verified(next, other.bytes())?)))
+    }
+
+    fn verified(&self, next: &Pending, bytes: &[u8]) -> Result<Signed<Targets>, TrustError> {
+        let role = RoleName::Delegated(next.role.name().to_owned());
+        let Some(listed) = self.trusted.snapshot.role(next.role.name()) else {
+            return Err(TrustError::NotInSnapshot { role });
+        };
+        let keys = next.delegator.delegations().map(Delegations::keys);
+        targets_file(&role, bytes, listed, &self.trusted.rules, |file| {
+            file.verify(next.role.keys(), keys.unwrap_or(&BTreeMap::new()))
+        })
+    }
+
+    /// Moves to the role on top of the pending ones.
+    fn enter(&mut self, file: &Arc<Signed<Targets>>) {
+        let Some(entered) = self.pending.pop() else { return };
+        let name = entered.role.name().to_owned();
+        self.trusted.delegated.entry(name.clone()).or_default().insert(entered.delegator_name(), Arc::clone(file));
+        self.visited.insert(name.clone());
+        let mut chain = entered.above;
+        chain.push(RoleName::Delegated(name));
+        self.visit(file, chain);
+    }
+
+    /// Looks into one role: its own files first, then the roles that it delegates to, in order of appearance.
+    fn visit(&mut self, file: &Arc<Signed<Targets>>, chain: Vec<RoleName>) {
+        if let Some(target) = file.target(&self.path) {
+            let found = Found { path: self.path.clone(), file: target.clone(), delegations: chain };
+            self.end = Some(Step::Found(found));
+            return;
+        }
+        let mut children = file.delegations().map_or_else(Vec::new, |delegations| delegations.roles_for(&self.path));
+        if let Some(terminating) = children.iter().position(DelegatedRole::terminating) {
+            // 5.6.7.2.1: nothing after a terminating delegation is searched, here or further up.
+            children.truncate(terminating.saturating_add(1));
+            self.pending.clear();
+        }
+        let pending = children.into_iter().rev();
+        self.pending.extend(pending.map(|role| Pending { delegator: Arc::clone(file), above: chain.clone(), role }));
+    }
+}
+
+impl Pending {
+    fn delegator_name(&self) -> String {
+        self.above.last().map_or_else(String::new, |name| name.as_str().to_owned())
+    }
+}

@@ -1,0 +1,8 @@
+//! What the tests share: repositories and images built in memory from a few lines.
+
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file uses its own part of this")]
+#![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
+
+pub mod repo;
+pub mod samples;
+pub mod source;

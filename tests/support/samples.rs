@@ -1,0 +1,128 @@
+//! The repositories and archives of `test-repos/`, made from the genuine archives in `test-repos/source/`. Byte for byte the same each
+//! time: keys and times are fixed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::repo::{Repo, Signer};
+
+/// The image that the samples are about.
+pub const IMAGE: &str = "registry.example/team/app:1.4";
+const FOLDER: &str = "registry.example/team/app/1.4";
+/// When the samples expire: late enough for whoever tries them.
+const EXPIRES: &str = "2056-01-01T00:00:00Z";
+
+const ROOTS: [Signer; 2] = [Signer(101), Signer(102)];
+const TIMESTAMP: Signer = Signer(103);
+const SNAPSHOT: Signer = Signer(104);
+const TARGETS: Signer = Signer(105);
+const TEAM: [Signer; 2] = [Signer(106), Signer(107)];
+
+/// All files, by path below `test-repos/`.
+pub fn files(source: &Path) -> BTreeMap<String, Vec<u8>> {
+    let read = |name: &str| fs::read(source.join(name)).unwrap();
+    let (app, old) = (read("app.tar"), read("app-old.tar"));
+    let (manifest, old_manifest) = (read("app.manifest.json"), read("app-old.manifest.json"));
+
+    let before = repository(&old_manifest);
+    let mut good = before.clone();
+    good.files.retain(|name, _| !name.starts_with("targets/") && (name.contains("root") || name.contains("targets")));
+    good.target("team", &format!("{FOLDER}/manifest.json"), &manifest);
+    good.bump("team").bump("snapshot").bump("timestamp").write();
+    good.files.remove("metadata/1.team.json");
+
+    let mut expired = good.clone();
+    expired.signed("timestamp")["expires"] = json!("2026-11-20T00:00:00Z");
+    expired.write();
+
+    let mut threshold = good.clone();
+    threshold.role("team").signers.truncate(1);
+    threshold.write();
+
+    let mut files = BTreeMap::from([
+        ("root.json".to_owned(), good.pinned()),
+        ("good/app.tar".to_owned(), app.clone()),
+        ("hostile/changed-layer/app.tar".to_owned(), change_layer(&app)),
+        ("hostile/wrong-tag/app.tar".to_owned(), retag(&app, r#"["registry.example/team/app:1.5"]"#)),
+        (
+            "hostile/extra-tag/app.tar".to_owned(),
+            retag(&app, r#"["registry.example/team/app:1.4","registry.example/team/app:latest"]"#),
+        ),
+        ("hostile/rollback/app.tar".to_owned(), old),
+    ]);
+    for (folder, repo) in [
+        ("good", &good),
+        ("hostile/rollback", &before),
+        ("hostile/expired-timestamp", &expired),
+        ("hostile/threshold-not-met", &threshold),
+    ] {
+        files.extend(repo.files.iter().map(|(name, bytes)| (format!("{folder}/{name}"), bytes.clone())));
+    }
+    files
+}
+
+/// Root by two keys, a team with two keys for everything below `registry.example/team/`, one signed image.
+fn repository(manifest: &[u8]) -> Repo {
+    let mut repo = Repo::new();
+    repo.files.clear();
+    repo.signed("root")["keys"] = json!({});
+    for (role, keys) in
+        [("root", &ROOTS[..]), ("timestamp", &[TIMESTAMP]), ("snapshot", &[SNAPSHOT]), ("targets", &[TARGETS])]
+    {
+        let ids: Vec<String> = keys.iter().map(|key| key.id()).collect();
+        for key in keys {
+            repo.signed("root")["keys"][key.id()] = key.public();
+        }
+        repo.signed("root")["roles"][role] = json!({"keyids": ids, "threshold": keys.len()});
+        repo.role(role).signers = keys.to_vec();
+    }
+    repo.delegate("targets", "team", &["registry.example/team/*/*/*"], &TEAM, true);
+    for role in ["root", "timestamp", "snapshot", "targets", "team"] {
+        repo.signed(role)["expires"] = json!(EXPIRES);
+    }
+    repo.target("team", &format!("{FOLDER}/manifest.json"), manifest).write();
+    repo
+}
+
+/// Changes one byte in the middle of the first layer's data.
+fn change_layer(archive: &[u8]) -> Vec<u8> {
+    rewrite(archive, "/layer.tar", |layer| {
+        let middle = layer.len() / 2;
+        layer[middle] ^= 0x20;
+    })
+}
+
+/// Puts other names into the archive's `manifest.json`.
+fn retag(archive: &[u8], tags: &str) -> Vec<u8> {
+    rewrite(archive, "manifest.json", |manifest| {
+        let text = String::from_utf8(manifest.clone()).unwrap();
+        *manifest = text.replace(&format!("[\"{IMAGE}\"]"), tags).into_bytes();
+    })
+}
+
+/// Writes an archive again with the first entry whose name ends so changed.
+fn rewrite(archive: &[u8], name: &str, edit: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = tar::Builder::new(Vec::new());
+    let mut done = false;
+    for entry in tar::Archive::new(archive).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut header = entry.header().clone();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        if !done && entry.path().unwrap().to_string_lossy().ends_with(name) {
+            let before = bytes.clone();
+            edit(&mut bytes);
+            assert_ne!(bytes, before, "{name} is changed");
+            header.set_size(bytes.len() as u64);
+            header.set_cksum();
+            done = true;
+        }
+        out.append(&header, bytes.as_slice()).unwrap();
+    }
+    assert!(done, "there is an entry {name}");
+    out.into_inner().unwrap()
+}
