@@ -61,7 +61,7 @@ impl<'a> Verify<'a> {
 pub(crate) struct Verdict {
     call: String,
     exit: Option<i32>,
-    pub(crate) json: Value,
+    json: Value,
     stderr: String,
 }
 
