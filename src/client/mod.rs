@@ -185,11 +185,11 @@ impl<S: Source> Client<S> {
         let mut roots = Roots::pin(&self.pinned, rules.clone()).map_err(Undecided::PinnedRoot)?; // 5.2
         self.replay_stored_roots(store, &mut roots)?;
         let newer = self.follow_new_roots(store, &mut roots);
-        if self.is_older_than_stored(store, roots.root().version(), &rules)?.is_none() {
+        if self.newer_stored_root(store, roots.root().version(), &rules)?.is_none() {
             store.write("root.json", roots.root().bytes())?;
         }
         newer?;
-        if let Some(stored) = self.is_older_than_stored(store, roots.root().version(), &rules)? {
+        if let Some(stored) = self.newer_stored_root(store, roots.root().version(), &rules)? {
             let found = roots.root().version();
             let what = "version".to_owned();
             return Err(TrustError::Rollback { role: RoleName::Root, what, trusted: stored, found }.into());
@@ -243,9 +243,9 @@ impl<S: Source> Client<S> {
         }
     }
 
-    /// The version of the stored root, if that is a real root and newer than `reached`: then a part of the chain was lost here, and
-    /// the repository hides it.
-    fn is_older_than_stored(
+    /// The version of the stored root, if that is a real root and newer than `reached`: then a part of the chain was lost here, or the
+    /// store belongs to another repository, and the one at hand does not lead to that root.
+    fn newer_stored_root(
         &self,
         store: &LockedStore<'_>,
         reached: u64,

@@ -128,3 +128,52 @@ fn open(folder: &Path, name: &str) -> Result<Option<Box<dyn Read>>, SourceError>
         Err(e) => Err(failed(e)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_do_not_leave_the_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let cases: &[(&str, Option<bool>)] = &[
+            ("lib.rs", Some(true)),
+            ("client/mod.rs", Some(true)),
+            ("missing.rs", Some(false)),
+            ("client/missing/mod.rs", Some(false)),
+            ("../Cargo.toml", None),
+            ("client/../lib.rs", None),
+            ("./lib.rs", None),
+            ("client/./mod.rs", None),
+            ("client//mod.rs", None),
+            ("/etc/hostname", None),
+            ("lib.rs/", None),
+            ("", None),
+            ("..", None),
+            ("lib.rs\0", None),
+        ];
+        for (name, expected) in cases {
+            let got = open(&folder, name).map(|file| file.is_some());
+            assert_eq!(got.as_ref().ok(), expected.as_ref(), "{name:?}");
+            assert!(got.is_ok() || matches!(got, Err(SourceError::Path(_))), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_missing_file() {
+        // A folder in a file's place: to call that "missing" would end the search for newer roots.
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert!(matches!(open(folder, "src"), Err(SourceError::Io { .. })));
+        assert!(matches!(open(folder, "src/lib.rs/below"), Err(SourceError::Io { .. }) | Ok(None)));
+    }
+
+    #[test]
+    fn a_folder_without_metadata_is_no_repository() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for place in [here.join("tests"), here.join("nowhere")] {
+            let error = DirSource::repository(&place).unwrap_err();
+            assert!(matches!(error, SourceError::NoRepository { .. }));
+            assert!(error.to_string().ends_with("there is no folder metadata in it"), "{error}");
+        }
+    }
+}
