@@ -38,6 +38,7 @@ fn what_docker_saved_is_trusted_and_loads_as_the_verdict_says() {
     assert!(size(&debian.archive) > 100_000_000);
     assert!(DockerArchive::read(&debian.archive).layers.len() >= 3);
     let verdict = verify(&debian.archive, &repository, &scratch).run().assert_trusted();
+    verify(&debian.archive, &repository, &scratch).image(FULL_NAME).run().assert_trusted();
 
     assert_eq!(docker(["images", "--all", "--quiet"]), "", "a layer that the daemon knows it does not read");
     docker(["load", "--quiet", "--input", debian.archive.to_str().unwrap()]);
@@ -45,7 +46,7 @@ fn what_docker_saved_is_trusted_and_loads_as_the_verdict_says() {
     let codename = docker(["run", "--rm", "--network", "none", NAME, "bash", "-c", ". /etc/os-release; echo $ID"]);
     docker(["rmi", "--force", NAME]);
 
-    assert_eq!(verdict.json["config"], id.trim(), "{verdict}");
+    assert_eq!(verdict.config(), id.trim());
     assert_eq!(codename.trim(), "debian");
 }
 
@@ -59,15 +60,15 @@ fn one_flipped_bit_in_any_part_is_refused() {
     let parts = DockerArchive::read(&debian.archive);
     let copy = Flippable::copy(&debian.archive, scratch.join("flipped.tar"));
     let refused = |offset: u64, bit: u32| {
-        copy.flipped(offset, bit, |archive| verify(archive, &repository, &scratch).run()).assert_untrusted(&[])
+        copy.flipped(offset, bit, |archive| verify(archive, &repository, &scratch).run()).assert_refused()
     };
 
     for (number, layer) in (1..).zip(&parts.layers) {
         for (offset, bit) in [(layer.byte(0), 0), (layer.middle(), 3), (layer.last(), 7)] {
-            refused(offset, bit).assert_names(&format!("layer {number}"));
+            refused(offset, bit).assert_refused_for("layer-diff-id-mismatch").assert_names(&format!("layer {number}"));
         }
     }
-    refused(parts.config.middle(), 2).assert_names("config");
+    refused(parts.config.middle(), 2).assert_refused_for("config-digest-mismatch");
     refused(parts.manifest.middle(), 1);
 
     // What was flipped was flipped back: none of these was refused for another one's sake.
@@ -86,7 +87,7 @@ fn a_truncated_archive_is_refused() {
     let cut = scratch.join("cut.tar");
     for length in [0, 511, large.middle(), parts.config.middle(), parts.manifest.last()] {
         truncated(&debian.archive, length, &cut);
-        verify(&cut, &repository, &scratch).run().assert_untrusted(&[]);
+        verify(&cut, &repository, &scratch).run().assert_refused();
     }
 }
 
@@ -99,7 +100,7 @@ fn a_tag_that_nobody_signed_is_refused_though_docker_would_set_it() {
     let (debian, repository) = signed(&scratch);
     let tagged = scratch.join("tagged.tar");
     with_manifest(&debian.archive, &tagged, |manifest| manifest[0]["RepoTags"] = json!([NAME, "debian:latest"]));
-    verify(&tagged, &repository, &scratch).run().assert_untrusted(&[]).assert_names("debian:latest");
+    verify(&tagged, &repository, &scratch).run().assert_refused_for("name-not-allowed").assert_names("debian:latest");
 
     // The good twin: rewritten in the same way, with the tag it had.
     with_manifest(&debian.archive, &tagged, |manifest| manifest[0]["RepoTags"] = json!([NAME]));
@@ -121,8 +122,8 @@ fn the_build_before_is_refused_however_it_is_brought_back() {
 
     verify(&debian.older_archive, &lagging).assert_trusted();
     verify(&debian.archive, &repository).assert_trusted();
-    verify(&debian.older_archive, &repository).assert_untrusted(&[]);
-    verify(&debian.older_archive, &lagging).assert_untrusted(&["metadata-rollback"]);
+    verify(&debian.older_archive, &repository).assert_refused_for("config-digest-mismatch");
+    verify(&debian.older_archive, &lagging).assert_refused_for("metadata-rollback");
     verify(&debian.archive, &repository).assert_trusted();
 }
 
@@ -137,7 +138,7 @@ fn metadata_that_has_expired_is_refused() {
     let repository = Repository::create(scratch.join("repository"), &[(NAME, &debian.manifest)], expires);
     let at = |time| verify(&debian.archive, &repository, &scratch).options(&["--time", time]).run();
     at("2039-12-31T23:59:59Z").assert_trusted();
-    at("2040-01-01T00:00:00Z").assert_untrusted(&["metadata-expired"]).assert_names("timestamp");
+    at("2040-01-01T00:00:00Z").assert_refused_for("metadata-expired").assert_names("timestamp");
 }
 
 #[test]
@@ -150,19 +151,19 @@ fn what_podman_saved_is_the_same_image_and_as_brittle() {
     let archive = debian.podman_save();
     let verdict = verify(&archive, &repository, &scratch).run().assert_trusted();
     let of_docker = verify(&debian.archive, &repository, &scratch).run().assert_trusted();
-    assert_eq!(verdict.json["config"], of_docker.json["config"]);
+    assert_eq!(verdict.config(), of_docker.config());
 
     let parts = DockerArchive::read(&archive);
     let copy = Flippable::copy(&archive, scratch.join("flipped.tar"));
     for part in parts.layers.iter().chain([&parts.config, &parts.manifest]) {
-        copy.flipped(part.middle(), 4, |archive| verify(archive, &repository, &scratch).run()).assert_untrusted(&[]);
+        copy.flipped(part.middle(), 4, |archive| verify(archive, &repository, &scratch).run()).assert_refused();
     }
     let cut = scratch.join("cut.tar");
     truncated(&archive, parts.config.middle(), &cut);
-    verify(&cut, &repository, &scratch).run().assert_untrusted(&[]);
+    verify(&cut, &repository, &scratch).run().assert_refused();
     let tagged = scratch.join("tagged.tar");
     with_manifest(&archive, &tagged, |manifest| manifest[0]["RepoTags"] = json!([FULL_NAME, "debian:latest"]));
-    verify(&tagged, &repository, &scratch).run().assert_untrusted(&[]).assert_names("debian:latest");
+    verify(&tagged, &repository, &scratch).run().assert_refused_for("name-not-allowed").assert_names("debian:latest");
 }
 
 #[test]
@@ -177,8 +178,8 @@ fn an_oci_archive_is_trusted_by_its_own_manifest_only() {
     assert_eq!(oci.fetch(TARGET), std::fs::read(&manifest).unwrap());
     verify(&archive, &oci, &scratch).run().assert_trusted();
     // skopeo rewrote the config, so it is another image, however alike.
-    verify(&archive, &repository, &scratch).run().assert_untrusted(&[]);
-    verify(&debian.archive, &oci, &scratch).run().assert_untrusted(&[]);
+    verify(&archive, &repository, &scratch).run().assert_refused();
+    verify(&debian.archive, &oci, &scratch).run().assert_refused();
 }
 
 #[test]
@@ -195,8 +196,8 @@ fn an_archive_compressed_as_a_whole_is_trusted_unless_it_is_spoilt() {
 
     let copy = Flippable::copy(&compressed, scratch.join("flipped.tar.gz"));
     let middle = size(&compressed).strict_div(2);
-    copy.flipped(middle, 5, |archive| verify(archive, &repository, &scratch).run()).assert_untrusted(&[]);
+    copy.flipped(middle, 5, |archive| verify(archive, &repository, &scratch).run()).assert_refused();
     let cut = scratch.join("cut.tar.gz");
     truncated(&compressed, middle, &cut);
-    verify(&cut, &repository, &scratch).run().assert_untrusted(&[]);
+    verify(&cut, &repository, &scratch).run().assert_refused();
 }

@@ -61,7 +61,7 @@ impl<'a> Verify<'a> {
 pub(crate) struct Verdict {
     call: String,
     exit: Option<i32>,
-    pub(crate) json: Value,
+    json: Value,
     stderr: String,
 }
 
@@ -73,15 +73,24 @@ impl Verdict {
         self
     }
 
-    /// Asserts exit code 1, the verdict that belongs to it, and that a finding with one of these codes says why.
+    /// Asserts exit code 1, the verdict that belongs to it, and that every finding says in words what is wrong.
     #[track_caller]
-    pub(crate) fn assert_untrusted(self, causes: &[&str]) -> Self {
+    pub(crate) fn assert_refused(self) -> Self {
         self.assert(1, "untrusted");
-        assert!(self.codes().iter().any(|code| causes.contains(code)), "none of {causes:?}\n{self}");
+        assert!(!self.findings().is_empty(), "no reason given\n{self}");
         for finding in self.findings() {
+            assert!(finding["code"].is_string(), "no code\n{self}");
             assert!(finding["message"].as_str().is_some_and(|message| !message.is_empty()), "no message\n{self}");
         }
         self
+    }
+
+    /// Asserts what [`Self::assert_refused`] does, and that one finding has this code.
+    #[track_caller]
+    pub(crate) fn assert_refused_for(self, code: &str) -> Self {
+        let verdict = self.assert_refused();
+        assert!(verdict.findings().iter().any(|finding| finding["code"] == code), "no {code}\n{verdict}");
+        verdict
     }
 
     /// Asserts that some finding speaks of `subject`: in its message or where it says what it is about.
@@ -97,16 +106,24 @@ impl Verdict {
         assert_eq!((self.exit, self.json["verdict"].as_str()), (Some(exit), Some(verdict)), "{self}");
     }
 
-    pub(crate) fn exit(&self) -> Option<i32> {
-        self.exit
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.json["verdict"] == "trusted"
     }
 
-    pub(crate) fn findings(&self) -> &[Value] {
+    /// The image ID.
+    pub(crate) fn config(&self) -> &str {
+        self.json["config"]["digest"].as_str().unwrap_or_else(|| panic!("no config\n{self}"))
+    }
+
+    /// The version of a role that the verdict rests on.
+    pub(crate) fn version(&self, role: &str) -> u64 {
+        let roles = self.json["metadata"]["roles"].as_array().into_iter().flatten();
+        let row = roles.into_iter().find(|row| row["role"] == role);
+        row.and_then(|row| row["version"].as_u64()).unwrap_or_else(|| panic!("no {role}\n{self}"))
+    }
+
+    fn findings(&self) -> &[Value] {
         self.json["findings"].as_array().map_or(&[], Vec::as_slice)
-    }
-
-    fn codes(&self) -> Vec<&str> {
-        self.findings().iter().filter_map(|finding| finding["code"].as_str()).collect()
     }
 }
 
