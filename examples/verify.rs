@@ -4,6 +4,8 @@
 //! cargo run --example verify -- test-repos/good/app.tar registry.example/team/app:1.4 test-repos/good test-repos/root.json
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
+
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -30,7 +32,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             // Only the check makes a `VerifiedImage`: what takes one cannot be given an image that was not verified.
             println!("trusted: config {}", image.config_digest());
             for layer in image.layers() {
-                println!("  layer {} in {}", layer.diff_id(), layer.entry());
+                println!("  layer {} in {}", layer.diff_id(), layer.entry().name);
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -1,4 +1,57 @@
 //! Decides whether a container image archive may be loaded.
+//!
+//! `docker load` checks nothing about who made an archive. This library verifies archives against metadata of The Update Framework (TUF)
+//! before they are loaded, with no network: TUF decides which manifest is the image `registry.example/team/app:1.4` *today*, the
+//! manifest fixes the config digest, the config fixes the diff ids, and every layer's bytes are checked against them. It protects from
+//! forged, changed, renamed and outdated images, and from archives that different loaders read differently.
+//!
+//! # Quick start
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::path::Path;
+//!
+//! use plimsoll::client::{Client, DirSource, Store};
+//! use plimsoll::verify::Verifier;
+//!
+//! // From a source that you trust. Archive and repository may come from anywhere.
+//! let root = std::fs::read("test-repos/root.json")?;
+//! let source = DirSource::repository(Path::new("test-repos/good"))?;
+//! // `Store::folder` keeps what was trusted from one run to the next, which is what protects from rollback.
+//! let client = Client::new(root, source, Store::in_memory());
+//! let verifier = Verifier::new(client).with_image("registry.example/team/app:1.4".parse()?);
+//!
+//! let image = verifier.verify(Path::new("test-repos/good/app.tar")).into_image()?;
+//! assert_eq!(image.layers().len(), 3);
+//!
+//! let verdict = verifier.verify(Path::new("test-repos/hostile/changed-layer/app.tar"));
+//! assert!(!verdict.is_trusted());
+//! assert_eq!(verdict.findings()[0].code(), "layer-diff-id-mismatch");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How data flows
+//!
+//! One way. A module uses only modules to its left.
+//!
+//! ```text
+//! bytes ──> metadata ──> trust ──> image ──> verdict
+//!           parse, keys   TUF 5.2-5.6  archive     findings,
+//!           canonical     sans-I/O     inventory   report
+//!                           ▲
+//!                     client: refresh (drives trust) + source + store
+//! ```
+//!
+//! [`verify`] is the paved road through all of it. Each stage can be used on its own: [`trust`] does no I/O, so an async program can
+//! drive it; [`client::Source`] brings a repository from elsewhere; [`image`] checks an archive in memory.
+//!
+//! # What it does not do
+//!
+//! It does not load images, does not look into layers, and does not say that an image is free of flaws: only that it is the one that
+//! was signed. "TUF 5.4.3" in these pages means the TUF specification 1.0.34.
+//!
+//! Numbers that bound untrusted input are in [`limits`], and can be changed.
 
 pub mod client;
 pub mod digest;
@@ -8,3 +61,5 @@ pub mod metadata;
 pub mod name;
 pub mod text;
 pub mod trust;
+pub mod verdict;
+pub mod verify;

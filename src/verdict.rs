@@ -9,7 +9,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use crate::client::Undecided;
-use crate::image::{Refusal, VerifiedImage};
+use crate::image::error::Refusal;
+use crate::image::{BlobId, VerifiedImage, VerifiedLayer};
 use crate::text::{escaped, quoted};
 use crate::trust::{Found, TrustError, Trusted};
 
@@ -23,7 +24,7 @@ pub struct Verdict {
 #[derive(Debug)]
 enum Decision {
     /// One verified image under each of the archive's names, the first of which is the one that was asked for.
-    Trusted(VerifiedImage),
+    Trusted(Box<VerifiedImage>),
     Untrusted,
     Undecided,
 }
@@ -173,11 +174,11 @@ impl From<&Undecided> for Finding {
 impl From<&Refusal> for Finding {
     fn from(refusal: &Refusal) -> Self {
         Self {
-            code: refusal.code().as_str(),
+            code: refusal.code.as_str(),
             message: refusal.to_string(),
-            subject: Some(refusal.subject().to_owned()).filter(|subject| !subject.is_empty()),
-            expected: refusal.expected().map(str::to_owned),
-            found: refusal.found().map(str::to_owned),
+            subject: Some(refusal.subject.clone()),
+            expected: refusal.expected.clone(),
+            found: refusal.found.clone(),
         }
     }
 }
@@ -192,7 +193,7 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 
 impl Verdict {
     pub(crate) fn trusted(image: VerifiedImage, report: Report) -> Self {
-        Self { decision: Decision::Trusted(image), report }
+        Self { decision: Decision::Trusted(Box::new(image)), report }
     }
 
     pub(crate) fn untrusted(findings: Vec<Finding>, report: Report) -> Self {
@@ -228,7 +229,7 @@ impl Verdict {
     /// This verdict itself.
     pub fn into_image(self) -> Result<VerifiedImage, Box<Self>> {
         match self.decision {
-            Decision::Trusted(image) => Ok(image),
+            Decision::Trusted(image) => Ok(*image),
             decision => Err(Box::new(Self { decision, report: self.report })),
         }
     }
@@ -291,11 +292,11 @@ struct Json<'v> {
     schema: &'static str,
     verdict: &'static str,
     image: Option<&'v str>,
-    platform: Option<&'v str>,
+    platform: Option<String>,
     archive: &'v ArchiveReport,
     manifest: Option<JsonDocument>,
     index: Option<JsonDocument>,
-    config: Option<JsonDocument>,
+    config: Option<JsonConfig>,
     layers: Vec<JsonLayer>,
     metadata: Option<&'v MetadataReport>,
     packages: JsonPackages,
@@ -304,6 +305,13 @@ struct Json<'v> {
 
 #[derive(Serialize)]
 struct JsonDocument {
+    digest: String,
+    media_type: String,
+    size: u64,
+}
+
+#[derive(Serialize)]
+struct JsonConfig {
     digest: String,
 }
 
@@ -322,18 +330,17 @@ struct JsonPackages {
 
 impl<'v> Json<'v> {
     fn of(verdict: &'v Verdict) -> Self {
-        let document = |digest: crate::digest::Sha256| JsonDocument { digest: digest.to_string() };
         let image = verdict.image();
         let report = &verdict.report;
         Self {
             schema: "plimsoll/verdict/v1",
             verdict: verdict.word(),
             image: report.image.as_deref(),
-            platform: report.platform.as_deref(),
+            platform: image.map(|image| image.platform().to_string()).or_else(|| report.platform.clone()),
             archive: &report.archive,
-            manifest: image.map(|image| document(image.manifest_digest())),
-            index: image.and_then(VerifiedImage::index_digest).map(document),
-            config: image.map(|image| document(image.config_digest())),
+            manifest: image.map(|image| JsonDocument::of(image.manifest())),
+            index: image.and_then(VerifiedImage::index).map(JsonDocument::of),
+            config: image.map(|image| JsonConfig { digest: image.config_digest().to_string() }),
             layers: image.map_or_else(Vec::new, |image| image.layers().iter().map(JsonLayer::of).collect()),
             metadata: report.metadata.as_ref(),
             packages: JsonPackages { checked: false },
@@ -342,13 +349,19 @@ impl<'v> Json<'v> {
     }
 }
 
+impl JsonDocument {
+    fn of(document: &BlobId) -> Self {
+        Self { digest: document.digest.to_string(), media_type: document.media_type.clone(), size: document.size }
+    }
+}
+
 impl JsonLayer {
-    fn of(layer: &crate::image::VerifiedLayer) -> Self {
+    fn of(layer: &VerifiedLayer) -> Self {
         Self {
             diff_id: layer.diff_id().to_string(),
-            entry: layer.entry().to_owned(),
-            digest: layer.digest().to_string(),
-            size: layer.size(),
+            entry: layer.entry().name.clone(),
+            digest: layer.stored_digest().to_string(),
+            size: layer.entry().size,
         }
     }
 }
@@ -391,14 +404,12 @@ impl Report {
     fn write_trusted(&self, f: &mut fmt::Formatter<'_>, image: &VerifiedImage) -> fmt::Result {
         let form = self.archive.form.unwrap_or_default();
         writeln!(f, "  archive   {}, {form}, {} bytes", escaped(&self.archive.path), self.archive.size.unwrap_or(0))?;
-        if let Some(index) = image.index_digest() {
-            writeln!(f, "  index     {index}")?;
+        if let Some(index) = image.index() {
+            writeln!(f, "  index     {}", index.digest)?;
         }
-        writeln!(f, "  manifest  {}", image.manifest_digest())?;
+        writeln!(f, "  manifest  {}", image.manifest().digest)?;
         writeln!(f, "  config    {} (the image ID in Docker's classic store)", image.config_digest())?;
-        if let Some(platform) = &self.platform {
-            writeln!(f, "  platform  {}", escaped(platform))?;
-        }
+        writeln!(f, "  platform  {}", image.platform())?;
         writeln!(f, "  layers    {}, each checked against its diff id", image.layers().len())?;
         if let Some(metadata) = &self.metadata {
             metadata.write(f)?;

@@ -4,13 +4,15 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use crate::client::{Client, ClientError, Session, Source, Undecided};
+use crate::image::VerifiedImage;
 use crate::image::check::{SignedImage, check};
+use crate::image::error::{ArchiveError, Refusal};
 use crate::image::inventory::Inventory;
-use crate::image::manifest::Document;
+use crate::image::manifest::{Document, Platform};
 use crate::image::read_at::ReadAt;
-use crate::image::{ArchiveError, Platform, Refusal};
 use crate::limits::ArchiveLimits;
 use crate::name::ImageName;
+use crate::text::quoted;
 use crate::trust::Absence;
 use crate::verdict::{ArchiveReport, Finding, MetadataReport, Report, Verdict, with_causes};
 
@@ -29,7 +31,7 @@ pub type Progress = dyn Fn(u64, u64) + Send + Sync;
 /// let root = std::fs::read("test-repos/root.json")?;
 /// let source = DirSource::repository(Path::new("test-repos/good"))?;
 /// let verifier = Verifier::new(Client::new(root, source, Store::in_memory()));
-/// let verdict = verifier.verify(Path::new("test-repos/app.tar"));
+/// let verdict = verifier.verify(Path::new("test-repos/good/app.tar"));
 /// assert!(verdict.is_trusted(), "{verdict}");
 /// # Ok(())
 /// # }
@@ -101,15 +103,16 @@ impl<S: Source> Verifier<S> {
         }
     }
 
-    fn decide(&self, archive: impl ReadAt + Sync, report: &mut Report) -> Result<crate::image::VerifiedImage, Stop> {
-        report.archive.size = archive.len().ok();
+    fn decide(&self, archive: impl ReadAt + Sync, report: &mut Report) -> Result<VerifiedImage, Stop> {
+        report.archive.size = archive.size().ok();
         let inventory = Inventory::scan(archive, &self.limits)?;
         report.archive.form = Some(inventory.form().as_str());
         let names = self.names(inventory.claimed_names())?;
         report.image = names.first().map(ToString::to_string);
 
         let signed = self.signed_images(&names, report)?;
-        let measured = inventory.measure(&self.limits, &|done, total| (self.progress)(done, total))?;
+        let progress = &self.progress;
+        let measured = inventory.measure(&self.limits, &|done, total| progress(done, total))?;
 
         let mut verified = None;
         for signed in &signed {
@@ -172,12 +175,12 @@ fn signed_file<S: Source>(
 }
 
 fn open_file(path: &Path) -> Result<File, String> {
-    let failed = |e: std::io::Error| format!("cannot read {}: {e}", crate::text::quoted(&path.display().to_string()));
+    let failed = |e: std::io::Error| format!("cannot read {}: {e}", quoted(&path.display().to_string()));
     // Looked at before it is opened: opening a FIFO would wait for ever.
     let found = fs::metadata(path).map_err(failed)?;
     if found.is_dir() {
         let path = path.display().to_string();
-        return Err(format!("{} is a folder; pack the OCI layout with tar first", crate::text::quoted(&path)));
+        return Err(format!("{} is a folder; pack the OCI layout with tar first", quoted(&path)));
     }
     if !found.is_file() {
         return Err(failed(std::io::Error::other("not a regular file")));

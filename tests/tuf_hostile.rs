@@ -1,6 +1,6 @@
 //! Role files that nobody wrote: every bit flipped, every length cut, bytes of no kind.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests state what they expect")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
 
 mod support;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use plimsoll::image::Platform;
+use plimsoll::image::manifest::Platform;
 use plimsoll::name::ImageName;
 
 /// Decides whether a container image archive may be loaded.

@@ -1,6 +1,6 @@
 //! The command as a black box, on the project's samples: arguments in; exit code, standard output and standard error out.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests state what they expect")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
 
 use std::fs;
 use std::io::Write;
@@ -40,6 +40,10 @@ fn verify(home: &Path, repository: &str, archive: &str, more: &[&str]) -> Output
     command.args(more).output().unwrap()
 }
 
+fn as_json<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [more, &["--format", "json"]].concat()
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap().replace(&samples(""), "test-repos/")
 }
@@ -57,6 +61,7 @@ trusted: registry.example/team/app:1.4
   archive   test-repos/good/app.tar, docker-archive, 29696 bytes
   manifest  sha256:140f9ba84465db587c31d1007d6473afca0d0ce54328e853cbea6609519678e9
   config    sha256:5cd13aaca199fad460cefc9e2fac93e38ed988b194203021e4b1b0df01692c9b (the image ID in Docker's classic store)
+  platform  linux/amd64
   layers    3, each checked against its diff id
   signed by targets > team under root version 1
   fresh     until 2056-01-01T00:00:00Z (root expires first)
@@ -81,7 +86,6 @@ fn a_refused_archive() {
 fn json_is_one_object_whatever_happens() {
     let home = folder("json");
     let missing = samples("no/such/archive.tar");
-    let as_json = |more: &[&str]| [more, &["--format", "json"]].concat();
     let cases: &[(&str, Output, i32, &str, &str)] = &[
         ("trusted", verify(&home, "good", "good/app.tar", &as_json(&["--image", IMAGE])), 0, "trusted", ""),
         ("no name given", verify(&home, "good", "good/app.tar", &as_json(&[])), 0, "trusted", ""),
