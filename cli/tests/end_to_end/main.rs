@@ -14,6 +14,8 @@ mod debian;
 #[cfg(test)]
 mod debian_image;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod plimsoll;
 #[cfg(test)]
 mod python_tuf;

@@ -101,6 +101,14 @@ impl Verdict {
         verdict
     }
 
+    /// Asserts exit code 2, the verdict that belongs to it, and that this is why.
+    #[track_caller]
+    pub(crate) fn assert_undecided(self, code: &str) -> Self {
+        self.assert(2, "undecided");
+        assert!(self.findings().iter().any(|finding| finding["code"] == code), "no {code}\n{self}");
+        self
+    }
+
     /// Asserts that some finding speaks of `subject`: in its message or where it says what it is about.
     #[track_caller]
     pub(crate) fn assert_names(self, subject: &str) -> Self {
