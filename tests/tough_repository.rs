@@ -20,6 +20,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use plimsoll::client::{Client, DirSource, Store};
@@ -35,6 +36,13 @@ const CONTENTS: [&str; 2] = ["a manifest, first version", "a manifest, other ver
 /// The role to which the top-level one delegates, and the pattern of its target paths.
 type Delegation = Option<(&'static str, &'static str)>;
 
+const DELEGATIONS: &[Delegation] = &[
+    None,
+    Some(("team", "registry.example/team/*/*/*")),
+    // A name that is quoted where it names a file.
+    Some(("team/app", "registry.example/team/app/?.?/*.json")),
+];
+
 /// Who writes a repository.
 #[derive(Debug, Clone, Copy)]
 enum Writer {
@@ -42,7 +50,7 @@ enum Writer {
     Support,
     /// `tests/interop/tough`: ed25519, ECDSA and RSA keys.
     Tough,
-    /// `tests/interop/python_tuf.py`: the same. It names the delegated role as it likes.
+    /// `tests/interop/python_tuf.py`: the same. It chooses the delegated role's name and pattern itself.
     PythonTuf,
 }
 
@@ -62,10 +70,11 @@ impl Writer {
                 "tests/interop/tough is not built; set PLIMSOLL_REQUIRE_TOOLS=1",
             ),
             Self::PythonTuf => {
-                let mut import = Command::new("python3");
-                import.args(["-c", "import tuf"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-                let there = import.status().is_ok_and(|status| status.success());
-                (there, "no python3 with the packages in tests/interop/requirements.txt")
+                static THERE: LazyLock<bool> = LazyLock::new(|| {
+                    let output = Command::new("python3").args(["-c", "import tuf"]).stdin(Stdio::null()).output();
+                    output.is_ok_and(|output| output.status.success())
+                });
+                (*THERE, "no python3 with the packages in tests/interop/requirements.txt")
             }
         };
         assert!(there || !required, "{self:?}: {what}");
@@ -74,6 +83,14 @@ impl Writer {
             writeln!(std::io::stderr(), "skipped: {test}: {self:?}: {what}").unwrap();
         }
         there
+    }
+
+    /// The delegations that it can be told to make.
+    fn delegations(self) -> &'static [Delegation] {
+        match self {
+            Self::Support | Self::Tough => DELEGATIONS,
+            Self::PythonTuf => &DELEGATIONS[..2],
+        }
     }
 
     /// Writes the repository's next version, of which `contents` has all so far, and returns the root to pin.
@@ -264,13 +281,8 @@ fn a_repository_verifies_alike_whoever_wrote_it() {
         ("5.4.4 expires at the start time", |_| {}, Seen::Nothing, TimeDelta::zero(), Err("metadata-expired")),
         ("5.4.4 expires at the start time", |_| {}, Seen::Both, TimeDelta::zero(), Err("metadata-expired")),
     ];
-    let delegations: &[Delegation] = &[
-        None,
-        Some(("team", "registry.example/team/*/*/*")),
-        Some(("team/app", "registry.example/team/app/?.?/*.json")),
-    ];
     for writer in Writer::all() {
-        for delegation in delegations {
+        for delegation in writer.delegations() {
             let written = Written::new("alike", writer, *delegation);
             for (name, edit, seen, before, expected) in cases {
                 let what = format!("{writer:?}, {delegation:?}, client has seen {seen:?}: {name}");
@@ -279,6 +291,12 @@ fn a_repository_verifies_alike_whoever_wrote_it() {
                 assert_eq!(got, expected.map(|content| Some(content.to_owned())), "{what}");
                 written.restore();
             }
+            // Not only by what it leads to: by its own version.
+            rollback(&written);
+            let error = written.client(Seen::Both, expiry() + long_before).refresh().unwrap_err();
+            assert_eq!(error.to_string(), "timestamp: version went back from 2 to 1", "{writer:?}, {delegation:?}");
+            written.restore();
+
             let sibling = TARGET.replace("1.4", "1.5");
             assert_eq!(
                 written.fetch(&sibling, Seen::Nothing, expiry() + long_before),
