@@ -180,6 +180,38 @@ fn a_lost_root_chain_does_not_hide_that_a_newer_root_was_seen() {
 }
 
 #[test]
+fn a_damaged_root_chain_takes_no_floor_away() {
+    // The second root took a timestamp key away. That it must be fetched again is no reason to forget what came after it.
+    let mut old = Repo::new();
+    old.rotate("timestamp", &[NEW]).publish();
+    let mut new = old.clone();
+    new.publish().rotate("root", &[NEW]);
+    let path = folder("damaged_chain");
+    let good = refresh(&new, &path).unwrap();
+    let files = contents(&path);
+    let cases: &[(&str, fn(&mut BTreeMap<String, Vec<u8>>))] = &[
+        ("as it is", |_| {}),
+        ("one bit", |f| f.get_mut("roots/2").unwrap()[100] ^= 1),
+        ("one root lost", |f| drop(f.remove("roots/2"))),
+        ("all but the newest lost", |f| f.retain(|name, _| !name.starts_with("roots/"))),
+    ];
+    for (name, damage) in cases {
+        let mut state = files.clone();
+        damage(&mut state);
+        restore(&path, &state);
+        let mut rolled_back = new.clone();
+        for file in ["metadata/timestamp.json", "metadata/3.snapshot.json"] {
+            match old.files.get(file) {
+                Some(bytes) => drop(rolled_back.files.insert(file.to_owned(), bytes.clone())),
+                None => drop(rolled_back.files.remove(file)),
+            }
+        }
+        assert_eq!(refresh(&rolled_back, &path), Err("metadata-rollback"), "{name}");
+        assert_eq!(refresh(&new, &path), Ok(good), "{name}");
+    }
+}
+
+#[test]
 fn killed_between_any_two_writes_it_is_as_before_or_as_after() {
     // The states that a refresh passes through are those after each of its writes; they are replayed one by one.
     let path = folder("killed");

@@ -171,7 +171,7 @@ impl<S: Source> Client<S> {
         self.check_clock(&store, start)?;
         let rules = Rules::at(start).with_max_staleness(self.max_staleness).with_limits(self.limits.clone());
 
-        let root = self.refresh_root(&mut store, rules)?;
+        let root = self.refresh_root(&mut store, &rules)?;
         let timestamp = self.refresh_timestamp(&mut store, root)?;
         let snapshot = self.refresh_snapshot(&mut store, &timestamp)?;
         let trusted = self.refresh_targets(&mut store, &snapshot)?;
@@ -181,18 +181,19 @@ impl<S: Source> Client<S> {
     }
 
     /// 5.2 and 5.3: from the pinned root over the stored ones to the newest of the repository.
-    fn refresh_root(&self, store: &mut LockedStore<'_>, rules: Rules) -> Result<AfterRoot, ClientError> {
+    fn refresh_root(&self, store: &mut LockedStore<'_>, rules: &Rules) -> Result<AfterRoot, ClientError> {
         let mut roots = Roots::pin(&self.pinned, rules.clone()).map_err(Undecided::PinnedRoot)?; // 5.2
+        let seen = self.newest_root_seen(store, rules)?;
         self.replay_stored_roots(store, &mut roots)?;
-        let newer = self.follow_new_roots(store, &mut roots);
-        if self.newer_stored_root(store, roots.root().version(), &rules)?.is_none() {
+        let newer = self.follow_new_roots(store, &mut roots, seen);
+        let found = roots.root().version();
+        if seen <= found {
             store.write("root.json", roots.root().bytes())?;
         }
         newer?;
-        if let Some(stored) = self.newer_stored_root(store, roots.root().version(), &rules)? {
-            let found = roots.root().version();
+        if seen > found {
             let what = "version".to_owned();
-            return Err(TrustError::Rollback { role: RoleName::Root, what, trusted: stored, found }.into());
+            return Err(TrustError::Rollback { role: RoleName::Root, what, trusted: seen, found }.into());
         }
         let mut root = roots.finish()?; // 5.3.10
         // One that does not verify any more was tampered with, or its keys are gone: then there is no floor [5.3.11].
@@ -221,18 +222,20 @@ impl<S: Source> Client<S> {
     }
 
     /// 5.3.3 to 5.3.9. A newer root that is not trusted ends the update: going on with the old one would be a freeze.
-    fn follow_new_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots) -> Result<(), ClientError> {
+    fn follow_new_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots, seen: u64) -> Result<(), ClientError> {
         for _ in 0..self.limits.root_rotations {
             let version = roots.next_version()?;
             let Some(bytes) = self.fetch_metadata(&format!("{version}.root.json"), self.limits.root)? else {
                 return Ok(());
             };
-            let rotation = roots.rotate(&bytes)?;
-            if rotation == Rotation::Forget {
+            // A root that was seen before is followed again where the stored chain is damaged. What is remembered is younger than
+            // it then, and was signed by the keys that it left.
+            let forget = roots.rotate(&bytes)? == Rotation::Forget && version > seen;
+            if forget {
                 store.write(FORGET, version.to_string().as_bytes())?;
             }
             store.write(&stored_root(version), &bytes)?; // 5.3.8
-            if rotation == Rotation::Forget {
+            if forget {
                 forget_signed_by_old_keys(store)?; // 5.3.11
             }
         }
@@ -243,17 +246,11 @@ impl<S: Source> Client<S> {
         }
     }
 
-    /// The version of the stored root, if that is a real root and newer than `reached`: then a part of the chain was lost here, or the
-    /// store belongs to another repository, and the one at hand does not lead to that root.
-    fn newer_stored_root(
-        &self,
-        store: &LockedStore<'_>,
-        reached: u64,
-        rules: &Rules,
-    ) -> Result<Option<u64>, ClientError> {
-        let Some(bytes) = store.read("root.json", self.limits.root)? else { return Ok(None) };
-        let stored = Roots::pin(&bytes, rules.clone()).ok().map(|stored| stored.root().version());
-        Ok(stored.filter(|version| *version > reached))
+    /// The version of the newest root that an earlier refresh ended with; 0 if there was none. If the repository at hand does not lead to
+    /// that root, a part of the chain was lost here, or the store belongs to another repository.
+    fn newest_root_seen(&self, store: &LockedStore<'_>, rules: &Rules) -> Result<u64, ClientError> {
+        let Some(bytes) = store.read("root.json", self.limits.root)? else { return Ok(0) };
+        Ok(Roots::pin(&bytes, rules.clone()).map_or(0, |stored| stored.root().version()))
     }
 
     /// 5.4.
