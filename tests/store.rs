@@ -189,7 +189,8 @@ fn a_damaged_root_chain_takes_no_floor_away() {
     let path = folder("damaged_chain");
     let good = refresh(&new, &path).unwrap();
     let files = contents(&path);
-    let cases: &[(&str, fn(&mut BTreeMap<String, Vec<u8>>))] = &[
+    type Damage = fn(&mut BTreeMap<String, Vec<u8>>);
+    let cases: &[(&str, Damage)] = &[
         ("as it is", |_| {}),
         ("one bit", |f| f.get_mut("roots/2").unwrap()[100] ^= 1),
         ("one root lost", |f| drop(f.remove("roots/2"))),
@@ -311,6 +312,15 @@ fn two_refreshes_at_once_end_with_the_newer_state() {
     });
     assert_eq!(refresh(&new, &path), Ok([3, 4, 4, 4]));
     assert_eq!(refresh(&old, &path), Err("metadata-rollback"));
+}
+
+#[test]
+fn one_session_at_a_time_in_memory_too() {
+    let client = client(&Repo::new(), Store::in_memory()).with_lock_wait(Duration::from_millis(50));
+    let session = client.refresh().unwrap();
+    assert_eq!(code(&client.refresh().unwrap_err()), "store-locked");
+    drop(session);
+    assert!(client.refresh().is_ok());
 }
 
 #[test]

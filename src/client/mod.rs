@@ -149,7 +149,7 @@ impl<S: Source> Client<S> {
         Self { remembers_time: true, ..self }
     }
 
-    /// Waits for at most `wait` for another process that uses the store. Default 30 s.
+    /// Waits for at most `wait` for another process, or another [`Session`], that uses the store. Default 30 s.
     #[must_use]
     pub fn with_lock_wait(self, wait: Duration) -> Self {
         Self { lock_wait: wait, ..self }
