@@ -374,15 +374,19 @@ impl<S: Source> Session<'_, S> {
     ///
     /// # Errors
     ///
-    /// [`TrustError::TooLarge`] if it is longer than [`MetadataLimits::target_in_memory`], and if it is not what was signed;
-    /// [`Undecided::Missing`] if the repository has no such file.
+    /// [`TrustError::TooLarge`] if it is longer than [`MetadataLimits::target_in_memory`], [`TrustError::NoKnownHash`] if nothing binds
+    /// its bytes, and if it is not what was signed; [`Undecided::Missing`] if the repository has no such file.
     pub fn fetch(&self, found: &Found) -> Result<Vec<u8>, ClientError> {
         let (path, file) = (found.path(), found.file());
         let limit = self.client.limits.target_in_memory;
         if file.length() > limit {
             return Err(TrustError::TooLarge { file: path.to_owned(), limit }.into());
         }
-        for name in target_names(found, self.trusted.root().consistent_snapshot()) {
+        let names = target_names(found, self.trusted.root().consistent_snapshot());
+        if names.is_empty() {
+            return Err(TrustError::NoKnownHash { file: path.to_owned() }.into());
+        }
+        for name in names {
             let Some(reader) = self.client.source.target(&name)? else { continue };
             // One byte past the end is enough to see that it does not end there.
             let mut bytes = Vec::new();
