@@ -409,9 +409,14 @@ fn stored_root(version: u64) -> String {
     format!("roots/{version}")
 }
 
-/// `None` for a name that may be too long for a file system; such a role is fetched each time.
+/// `None` for a name that may be too long for a file system, and for one that is a top-level role's but for its case: where file names
+/// have no case, the file of a delegated role called `Timestamp` would take the remembered timestamp's place, and its floor away. Such a
+/// role is fetched each time.
 fn stored_role(role: &RoleName) -> Option<String> {
-    Some(format!("{}.json", encoded(role.as_str()))).filter(|name| name.len() <= 200)
+    let name = format!("{}.json", encoded(role.as_str()));
+    let is_taken = |top: &RoleName| name.eq_ignore_ascii_case(&format!("{top}.json"));
+    let top = [RoleName::Root, RoleName::Timestamp, RoleName::Snapshot, RoleName::Targets];
+    (name.len() <= 200 && !top.iter().any(is_taken)).then_some(name)
 }
 
 fn forget_signed_by_old_keys(store: &mut LockedStore<'_>) -> Result<(), StoreError> {
