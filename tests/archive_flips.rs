@@ -1,6 +1,8 @@
 //! Every single bit of an archive of each form, flipped: never a panic, and trusted only if a second, lenient reader still finds
 //! exactly the signed image under the same names.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

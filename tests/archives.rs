@@ -1,5 +1,7 @@
 //! Archives, whole: for every rule a good one and the nearest bad one. Rule numbers are those of `plimsoll::image`.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
+
 mod support;
 
 use plimsoll::image::VerifiedImage;
