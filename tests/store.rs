@@ -77,7 +77,7 @@ fn it_holds_what_was_trusted_byte_for_byte() {
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["root.json", "roots/2", "roots/3", "snapshot.json", "targets.json", "team.json", "timestamp.json"]
+        ["pinned", "root.json", "roots/2", "roots/3", "snapshot.json", "targets.json", "team.json", "timestamp.json"]
     );
     for (local, remote) in [
         ("root.json", "3.root.json"),
@@ -121,7 +121,7 @@ fn role_names_do_not_leave_it() {
         drop(session);
         let kept = contents(&store).len();
         let is_kept = name.len() <= 200 && !["Timestamp", "ROOT"].contains(&name);
-        assert_eq!(kept, if is_kept { 5 } else { 4 }, "{name:?}: {:?}", contents(&store).keys());
+        assert_eq!(kept, if is_kept { 6 } else { 5 }, "{name:?}: {:?}", contents(&store).keys());
         let up: Vec<_> = fs::read_dir(store.parent().unwrap()).unwrap().flatten().map(|e| e.file_name()).collect();
         assert!(!up.iter().any(|f| f.to_string_lossy().contains("up.json")), "{up:?}");
     }
@@ -226,6 +226,34 @@ fn a_damaged_root_chain_takes_no_floor_away() {
         assert_eq!(refresh(&rolled_back, &path), Err("metadata-rollback"), "{name}");
         assert_eq!(refresh(&new, &path), Ok(good), "{name}");
     }
+}
+
+#[test]
+fn a_store_belongs_to_the_root_it_was_first_used_with() {
+    let path = folder("other_root");
+    let repo = aged();
+    assert_eq!(refresh(&repo, &path), Ok([3, 3, 3, 3]));
+    let before = contents(&path);
+    let with_pin = |repo: &Repo, pin: Vec<u8>| {
+        let client = Client::new(pin, MemorySource::new(repo), Store::folder(&path)).with_time(NOW.parse().unwrap());
+        client.refresh().map(|session| session.trusted().root().version()).map_err(|e| code(&e))
+    };
+    // Another repository, whether its root is older or newer than what was seen.
+    let mut other = Repo::new();
+    other.signed("root")["x-name"] = json!("other");
+    other.files.remove("metadata/1.root.json");
+    other.write();
+    assert_eq!(with_pin(&other, other.pinned()), Err("store-of-another-root"));
+    for _ in 0..5 {
+        other.bump("root").write_role("root");
+    }
+    assert_eq!(with_pin(&other, other.pinned()), Err("store-of-another-root"));
+    assert_eq!(contents(&path), before, "nothing of what was remembered is lost");
+    // A later root of the same chain, and the same root with its signatures written differently.
+    assert_eq!(with_pin(&repo, repo.files["metadata/3.root.json"].clone()), Ok(3));
+    let first: serde_json::Value = serde_json::from_slice(&repo.pinned()).unwrap();
+    assert_eq!(with_pin(&repo, serde_json::to_vec(&first).unwrap()), Ok(3));
+    assert_eq!(contents(&path), before);
 }
 
 #[test]

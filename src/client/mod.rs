@@ -17,8 +17,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 pub use self::source::{DirSource, Source, SourceError};
 pub use self::store::{LockedStore, Store, StoreError};
 use crate::limits::MetadataLimits;
-use crate::metadata::RoleName;
 use crate::metadata::roles::Root;
+use crate::metadata::{RoleName, Signed};
 use crate::text::quoted;
 use crate::trust::{
     self, Absence, AfterRoot, AfterSnapshot, AfterTimestamp, Found, RoleRequest, Roots, Rotation, Rules,
@@ -58,6 +58,9 @@ pub enum Undecided {
     /// The repository has more new roots than one refresh follows [TUF 5.3.3]. Those that were followed are stored.
     #[error("more than {0} new roots; what was followed is stored, so the next refresh goes on from there")]
     TooManyRoots(u32),
+    /// The store was made with another pinned root, and this one is not of its chain.
+    #[error("the local store belongs to another root, {}; use another store", quoted(.0))]
+    OtherStore(String),
     /// The clock shows a time before one at which an earlier refresh succeeded. A wrong clock must not revive expired metadata.
     #[error("the clock shows {}, but {} was seen before; if that was wrong, remove {}", shown(.now), shown(.seen), quoted(.file))]
     ClockBehind {
@@ -80,6 +83,7 @@ impl Undecided {
             Self::Store(StoreError::Locked { .. }) => "store-locked",
             Self::Store(_) => "store-unusable",
             Self::PinnedRoot(_) => "pinned-root-invalid",
+            Self::OtherStore(_) => "store-of-another-root",
             Self::TooManyRoots(_) => "too-many-roots",
             Self::ClockBehind { .. } => "clock-behind",
         }
@@ -183,6 +187,7 @@ impl<S: Source> Client<S> {
     /// 5.2 and 5.3: from the pinned root over the stored ones to the newest of the repository.
     fn refresh_root(&self, store: &mut LockedStore<'_>, rules: &Rules) -> Result<AfterRoot, ClientError> {
         let mut roots = Roots::pin(&self.pinned, rules.clone()).map_err(Undecided::PinnedRoot)?; // 5.2
+        claim_store(store, roots.root(), rules)?;
         let seen = self.newest_root_seen(store, rules)?;
         self.replay_stored_roots(store, &mut roots)?;
         let newer = self.follow_new_roots(store, &mut roots, seen);
@@ -247,7 +252,7 @@ impl<S: Source> Client<S> {
     }
 
     /// The version of the newest root that an earlier refresh ended with; 0 if there was none. If the repository at hand does not lead to
-    /// that root, a part of the chain was lost here, or the store belongs to another repository.
+    /// that root, a part of the chain was lost here and the repository hides it.
     fn newest_root_seen(&self, store: &LockedStore<'_>, rules: &Rules) -> Result<u64, ClientError> {
         let Some(bytes) = store.read("root.json", self.limits.root)? else { return Ok(0) };
         Ok(Roots::pin(&bytes, rules.clone()).map_or(0, |stored| stored.root().version()))
@@ -399,6 +404,23 @@ impl<S: Source> Session<'_, S> {
     }
 }
 
+/// A store belongs to the root that was pinned when it was first used, and to those of its chain. With another one its memory would be
+/// taken for a rollback, or be lost.
+fn claim_store(store: &mut LockedStore<'_>, pinned: &Signed<Root>, rules: &Rules) -> Result<(), ClientError> {
+    let limit = rules.limits().root;
+    let same = |bytes: &[u8]| trust::same_content(bytes, pinned.bytes());
+    // What is no root, signed as it demands itself, is damage: whoever claims the store next mends it.
+    let owner = store.read(PINNED, limit)?.filter(|bytes| Roots::pin(bytes, rules.clone()).is_ok());
+    match owner {
+        None => Ok(store.write(PINNED, pinned.bytes())?),
+        Some(owner) if same(&owner) => Ok(()),
+        Some(_) if store.read(&stored_root(pinned.version()), limit)?.is_some_and(|member| same(&member)) => Ok(()),
+        Some(_) => Err(Undecided::OtherStore(store.describe(PINNED)).into()),
+    }
+}
+
+/// The root that was pinned when the store was first used.
+const PINNED: &str = "pinned";
 /// The version of the root that made a timestamp or snapshot worthless, until both are gone.
 const FORGET: &str = "forget";
 /// The highest time at which a refresh succeeded.

@@ -1,8 +1,8 @@
 //! The local store: what was trusted, kept for the next refresh.
 //!
 //! What it holds: the trusted files under unversioned names (`root.json`, `timestamp.json`, `snapshot.json`, `targets.json`, delegated
-//! roles percent-encoded), byte for byte as received; the roots between the pinned one and the newest in `roots/`; the highest time seen
-//! in `clock`.
+//! roles percent-encoded), byte for byte as received; the roots between the pinned one and the newest in `roots/`; the root that it was
+//! first used with in `pinned`; the highest time seen in `clock`.
 //!
 //! Rules:
 //! - Nothing in it is believed. The client verifies all of it again on load, so a damaged store costs a download and no more.

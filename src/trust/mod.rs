@@ -22,6 +22,7 @@ pub use self::error::TrustError;
 pub use self::search::{Absence, Found, RoleRequest, Search, Step};
 use crate::digest::{Sha256, Sha512};
 use crate::limits::MetadataLimits;
+use crate::metadata::json::{self, At};
 use crate::metadata::key::PublicKey;
 use crate::metadata::roles::{Hashes, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp};
 use crate::metadata::{BelowThreshold, Role, RoleKeys, RoleName, Signed, Unverified};
@@ -409,6 +410,15 @@ impl Trusted {
     pub fn search(&mut self, path: &str) -> Search<'_> {
         Search::new(self, path)
     }
+}
+
+/// Whether two role files say the same, whoever signed them: their `signed` objects have one canonical form.
+pub(crate) fn same_content(a: &[u8], b: &[u8]) -> bool {
+    let signed = |bytes: &[u8]| {
+        let document = json::parse(bytes).ok()?;
+        At::document(&document).field("signed").ok()?.value().canonical().ok()
+    };
+    a == b || matches!((signed(a), signed(b)), (Some(a), Some(b)) if a == b)
 }
 
 /// Checks the bytes of a target against what its role says of it [TUF 5.7.2]: exact length, every known hash, at least one.
