@@ -399,7 +399,7 @@ mod tests {
             ("empty tag", "app:".into(), "a tag"),
             ("tag with a dot first", "app:.1".into(), "a tag"),
             ("a port, for a slash follows", "app:1/2".into(), ""),
-            ("a tag with a slash", "team/app:1/2".into(), "lower-case"),
+            ("a tag with a slash", "team/app:1/2".into(), "a tag"),
             ("tag of 128", format!("app:{}", "a".repeat(128)), ""),
             ("tag of 129", format!("app:{}", "a".repeat(129)), "a tag"),
             ("two tags", "app:1:2".into(), "a tag"),
