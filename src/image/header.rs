@@ -322,7 +322,7 @@ mod tests {
             (b"12 path=a=b\n", Some(("path", b"a=b"))),
             (b"11 path=a\n\n", Some(("path", b"a\n"))),
             (b"8 path=a\n", None),
-            (b"10 path=a\n", None),
+            (b"11 path=a\n", None),
             (b"9 path a\n", None),
             (b" 9 path=a\n", None),
             (b"+9 path=a\n", None),
