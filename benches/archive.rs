@@ -6,14 +6,15 @@
 //! Compare with `openssl dgst -sha256 FILE` on the same file, which is kept (its path is printed). With FILE, a docker-archive is
 //! verified against a manifest made up for it: for measuring and for trying real archives, not for deciding anything.
 #![allow(
-    clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::as_conversions,
     clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    clippy::panic
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench may stop"
 )]
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "a program")]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

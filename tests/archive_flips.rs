@@ -1,5 +1,14 @@
 //! Every single bit of an archive of each form, flipped: never a panic, and trusted only if a second, lenient reader still finds
 //! exactly the signed image under the same names.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test states what it expects"
+)]
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
 

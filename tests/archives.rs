@@ -1,4 +1,13 @@
 //! Archives, whole: for every rule a good one and the nearest bad one. Rule numbers are those of `plimsoll::image`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test states what it expects"
+)]
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
 
@@ -518,10 +527,13 @@ fn re_encoded(image: &Image, change: impl FnOnce(&mut Value)) -> Vec<u8> {
     tar(&items)
 }
 
+/// One row about the OCI manifest of a hybrid: a change and the code that it must lead to.
+type Edit = (&'static str, fn(&mut Value), &'static str);
+
 #[test]
 fn rule_12_an_unsigned_manifest_is_a_re_encoding_or_nothing() {
     let image = Image::small();
-    let rows: &[(&str, fn(&mut Value), &str)] = &[
+    let rows: &[Edit] = &[
         ("unchanged", |_| {}, ""),
         ("layers in another order", |m| m["layers"].as_array_mut().unwrap().reverse(), "layer-diff-id-mismatch"),
         ("a layer less", |m| drop(m["layers"].as_array_mut().unwrap().pop()), "layer-count-mismatch"),
@@ -1005,10 +1017,8 @@ fn all_mismatches_are_reported_up_to_a_bound() {
     let layers: Vec<Vec<u8>> = (0..100).map(|i| layer(&format!("f{i}"), b"x")).collect();
     let image = Image::new(&layers, Stored::Plain);
     let mut items = classic(&image, &["evil.example/app:1"]);
-    for i in 0..items.len() {
-        if items[i].name().ends_with("/layer.tar") {
-            items[i].content[0] ^= 1;
-        }
+    for item in items.iter_mut().filter(|item| item.name().ends_with("/layer.tar")) {
+        item.content[0] ^= 1;
     }
     let name = ImageName::parse(NAME).unwrap();
     let signed = SignedImage::from_manifest(&name, &image.manifest(), None, &limits()).unwrap();
@@ -1041,8 +1051,8 @@ fn an_archive_that_shrinks_is_refused() {
 
     let large = layer("a", &vec![7; 3 << 20]);
     for image in [
-        Image::new(&[large.clone()], Stored::Plain),
-        Image::new(&[large.clone()], Stored::Zstd),
+        Image::new(std::slice::from_ref(&large), Stored::Plain),
+        Image::new(std::slice::from_ref(&large), Stored::Zstd),
         Image::new(&[large, layer("b", b"")], Stored::Gzip),
     ] {
         let archive = tar(&registry_archive(&image));
@@ -1059,4 +1069,50 @@ fn an_archive_that_shrinks_is_refused() {
             }
         }
     }
+}
+
+/// One file can be a gzip stream that unpacks to the signed layer and, hidden in the gzip header, a tar of something else. A reader
+/// that goes by the media type would see the tar.
+#[test]
+fn rule_12_a_compressed_layer_is_not_announced_as_plain() {
+    let image = Image::small();
+    let body = gzip(&image.layers[0]);
+    let evil = layer("etc/motd", b"evil");
+    let mut polyglot = vec![0x1f, 0x8b, 0x08, 4, 0, 0, 0, 0, 0, 255];
+    polyglot.extend_from_slice(&u16::try_from(evil.len()).unwrap().to_le_bytes());
+    polyglot.extend_from_slice(&evil);
+    polyglot.extend_from_slice(&body[10..]);
+    let with = |media_type: String| {
+        let mut manifest = image.re_encoded_manifest_json();
+        manifest["layers"][0] = descriptor(&media_type, &polyglot);
+        let manifest = bytes(&manifest);
+        let mut items = hybrid_archive(&image);
+        items.extend([blob_file(&manifest), blob_file(&polyglot)]);
+        replace(&mut items, "index.json", &bytes(&index_json(OCI_MANIFEST, &manifest, &[NAME])));
+        verdict(&image, &tar(&items)).err().unwrap_or_default()
+    };
+    assert_eq!(with(format!("{OCI_LAYER}+gzip")), "", "the bytes do unpack to the layer");
+    assert_eq!(with(OCI_LAYER.to_owned()), "layer-compression");
+}
+
+#[test]
+fn rule_5_long_names_of_every_kind() {
+    let image = Image::small();
+    let long = format!("{}/x", "d".repeat(200));
+    let (prefix, name) = (format!("{}/{}", "p".repeat(70), "q".repeat(80)), "n".repeat(100));
+    let mut items = classic_archive(&image);
+    items.extend([pax(&[("path", &long), ("mtime", "1")]), file("short", b"1")]);
+    items.extend([gnu_long_name(&format!("{long}2")), file("short", b"2")]);
+    items.push(patched(patched(file("", b"3"), 0, name.as_bytes()), 345, prefix.as_bytes()));
+    let table = plimsoll::image::tar::Table::read(tar(&items).as_slice(), &limits()).unwrap();
+    for expected in [long.clone(), format!("{long}2"), format!("{prefix}/{name}")] {
+        assert!(table.get(&expected).is_some(), "{expected}");
+    }
+    // A long link target, in both ways of writing it.
+    let target = format!("../{long}");
+    let mut link_target = gnu_long_name(&target);
+    link_target.header.as_mut().unwrap().kind = b'K';
+    items.extend([link_target, link("y/a", "cut")]);
+    items.extend([pax(&[("linkpath", &target)]), link("y/b", "cut")]);
+    assert!(verdict(&image, &tar(&items)).is_ok());
 }

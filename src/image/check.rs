@@ -23,7 +23,7 @@ use crate::image::tar::Entry;
 use crate::image::{BlobId, VerifiedImage, VerifiedLayer, docker, oci};
 use crate::limits::ArchiveLimits;
 use crate::name::ImageName;
-use crate::text::escaped;
+use crate::text::{escaped, quoted};
 
 /// What one check reports at most: an image of 512 wrong layers says the same thing 512 times.
 const REFUSALS_MAX: usize = 32;
@@ -388,16 +388,30 @@ fn is_within(theirs: &BTreeMap<String, String>, ours: &BTreeMap<String, String>)
 /// The stored bytes of every layer blob against its descriptor.
 fn blob_mismatches<R>(image: &Image, inventory: &MeasuredInventory<R>) -> Vec<Refusal> {
     let present = image.manifest.layers.iter().zip(&image.layers).filter_map(|(d, name)| Some((d, name.as_deref()?)));
-    let mismatch = |(descriptor, name): (&Descriptor, &str)| match measured(name, inventory) {
-        Ok(layer) if layer.stored == descriptor.digest => None,
-        Ok(layer) => Some(
-            Refusal::new(Code::BlobDigestMismatch, escaped(name), "the content is not what its name says")
+    present
+        .filter_map(|(descriptor, name)| match measured(name, inventory) {
+            Ok(layer) => blob_mismatch(descriptor, layer),
+            Err(refusal) => Some(refusal),
+        })
+        .collect()
+}
+
+fn blob_mismatch(descriptor: &Descriptor, layer: &Layer) -> Option<Refusal> {
+    let subject = || escaped(&layer.entry.name).to_string();
+    if layer.stored != descriptor.digest {
+        return Some(
+            Refusal::new(Code::BlobDigestMismatch, subject(), "the content is not what its name says")
                 .expected(descriptor.digest)
                 .found(layer.stored),
-        ),
-        Err(refusal) => Some(refusal),
-    };
-    present.filter_map(mismatch).collect()
+        );
+    }
+    // Some readers go by the media type and some by the first bytes, and one file can be both a gzip stream and a tar. The other way
+    // round, plain content under a compressed type, all go by the first bytes; real images have that.
+    if descriptor.is_plain_layer() && layer.compressed {
+        let message = "the media type says uncompressed, the content is compressed";
+        return Some(Refusal::new(Code::LayerCompression, subject(), message).expected(quoted(&descriptor.media_type)));
+    }
+    None
 }
 
 fn platform_mismatch(half: &Half<'_>, wanted: &Platform) -> Option<Refusal> {

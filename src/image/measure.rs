@@ -119,7 +119,7 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
             }
             None => Ok(None),
         };
-        stored.finish(content)
+        stored.finish(compression.is_some(), content)
     }
 
     /// How the entry is compressed, by its first bytes.
@@ -262,7 +262,7 @@ impl<R: ReadAt + Sync> Stored<'_, R> {
     }
 
     /// Reads what a decoder left, so that the digest is that of all stored bytes.
-    fn finish(mut self, content: Result<Option<Content>, Refusal>) -> Result<Layer, ArchiveError> {
+    fn finish(mut self, compressed: bool, content: Result<Option<Content>, Refusal>) -> Result<Layer, ArchiveError> {
         let mut chunk = vec![0; usize::try_from(self.entry.size.saturating_sub(self.at)).unwrap_or(CHUNK).min(CHUNK)];
         while self.fault.is_none() && self.at < self.entry.size {
             // An error is kept in `fault`.
@@ -273,7 +273,12 @@ impl<R: ReadAt + Sync> Stored<'_, R> {
         }
         let stored = self.hasher.finish();
         let plain = Content { digest: stored, size: self.entry.size };
-        Ok(Layer { entry: self.entry.clone(), stored, content: content.map(|unpacked| unpacked.unwrap_or(plain)) })
+        Ok(Layer {
+            entry: self.entry.clone(),
+            stored,
+            compressed,
+            content: content.map(|unpacked| unpacked.unwrap_or(plain)),
+        })
     }
 }
 
