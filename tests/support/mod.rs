@@ -5,4 +5,5 @@
 
 pub mod repo;
 pub mod samples;
+pub mod server;
 pub mod source;
