@@ -454,8 +454,8 @@ fn target_names(found: &Found, consistent: bool) -> Vec<String> {
     if !consistent {
         return vec![found.path().to_owned()];
     }
-    let (folder, name) = found.path().rsplit_once('/').map_or(("", found.path()), |(folder, name)| (folder, name));
-    let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    // With its slash, also where that is all of it: `/a` is not `a`.
+    let (folder, name) = found.path().split_at(found.path().rfind('/').map_or(0, |slash| slash.saturating_add(1)));
     let hashes = found.file().hashes();
     let hashes = [hashes.sha256().map(|hash| hash.to_hex()), hashes.sha512().map(|hash| hash.to_hex())];
     hashes.into_iter().flatten().map(|hash| format!("{folder}{hash}.{name}")).collect()
