@@ -7,3 +7,5 @@ pub mod repo;
 pub mod samples;
 pub mod server;
 pub mod source;
+#[cfg(feature = "http")]
+pub mod tls;
