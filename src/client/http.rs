@@ -195,12 +195,13 @@ impl BaseUrl {
         if text.contains(['?', '#']) {
             return Err(unsupported("it has a query or a fragment, and file names go behind it"));
         }
-        let uri: Uri = text.parse().map_err(|_| unsupported("it is no URL"))?;
-        let is_https = match uri.scheme_str() {
+        // So is the scheme, for the parser has its own idea of what others may look like.
+        let is_https = match text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
             Some("https") => true,
             Some("http") => false,
             _ => return Err(unsupported("only http and https are supported")),
         };
+        let uri: Uri = text.parse().map_err(|_| unsupported("it is no URL"))?;
         if uri.host().is_none_or(str::is_empty) {
             return Err(unsupported("it names no host"));
         }
@@ -320,7 +321,7 @@ mod tests {
             ("https://user:secret@host/a", Ok("https://host/a/")),
             ("ftp://host/a", Err("only http and https are supported")),
             ("file:///srv/repository", Err("only http and https are supported")),
-            ("host/a", Err("it is no URL")),
+            ("host/a", Err("only http and https are supported")),
             ("https://", Err("it is no URL")),
             ("https://host/a b", Err("it is no URL")),
             ("https://host/?a=b", Err("it has a query or a fragment, and file names go behind it")),
