@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::json::At;
-use super::key::{Key, KeyId};
-use super::roles::read_keys;
+use super::key::{Key, KeyId, read_keys};
 use super::{MetadataError, RoleKeys};
 use crate::digest::Sha256;
 use crate::limits::MetadataLimits;

@@ -3,6 +3,7 @@
 //! A key of an unknown type or scheme, or whose value cannot be decoded, is useless and harms nothing: it verifies no signature. The
 //! document that lists it stays valid, so that a repository can introduce a new kind of key before every client knows it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
@@ -74,6 +75,11 @@ impl Key {
     pub fn usable(&self) -> Option<&PublicKey> {
         self.0.as_ref()
     }
+}
+
+/// A `keys` object, of a root or of delegations.
+pub(super) fn read_keys(at: At<'_>) -> Result<BTreeMap<KeyId, Key>, Error> {
+    at.fields()?.map(|(id, key)| Ok((KeyId::new(id), Key::read(key)?))).collect()
 }
 
 impl PublicKey {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::delegation::Delegations;
-use super::json::{self, At, Value};
-use super::key::{Key, KeyId};
+use super::json::{At, Value};
+use super::key::{Key, KeyId, read_keys};
 use super::{MetadataError, Role, RoleKeys};
 use crate::digest::{Sha256, Sha512};
 use crate::limits::MetadataLimits;
@@ -74,11 +74,6 @@ impl Role for Root {
             targets: RoleKeys::read(roles.field("targets")?, limits)?,
         })
     }
-}
-
-/// A `keys` object, of a root or of delegations.
-pub(super) fn read_keys(at: At<'_>) -> Result<BTreeMap<KeyId, Key>, json::Error> {
-    at.fields()?.map(|(id, key)| Ok((KeyId::new(id), Key::read(key)?))).collect()
 }
 
 /// `timestamp.json`: which snapshot is current [TUF 4.6].

@@ -66,6 +66,14 @@ impl DockerArchive {
     }
 }
 
+/// The offset in the archive of the first byte after the first `text` in a file of it.
+pub(crate) fn after(archive: &Path, entry: &Entry, text: &str) -> u64 {
+    let content = content(archive, &entry.name);
+    let position = content.windows(text.len()).position(|window| window == text.as_bytes());
+    let position = position.unwrap_or_else(|| panic!("no {text} in {}", entry.name));
+    entry.byte(u64::try_from(position.strict_add(text.len())).unwrap())
+}
+
 fn content(archive: &Path, name: &str) -> Vec<u8> {
     let entry = entries(archive).into_iter().find(|entry| entry.name == name).unwrap();
     let mut bytes = vec![0; usize::try_from(entry.size).unwrap()];

@@ -14,6 +14,10 @@ mod debian;
 #[cfg(test)]
 mod debian_image;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod plimsoll;
 #[cfg(test)]
 mod python_tuf;

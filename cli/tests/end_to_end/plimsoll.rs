@@ -15,11 +15,13 @@ pub(crate) struct Verify<'a> {
     image: Option<&'a str>,
     root: PathBuf,
     options: Vec<&'a str>,
+    stdin: Stdio,
 }
 
 impl<'a> Verify<'a> {
     pub(crate) fn new(archive: &'a Path, repository: &'a Repository, store: PathBuf) -> Self {
-        Self { archive, repository, store, image: None, root: repository.pinned_root(), options: Vec::new() }
+        let root = repository.pinned_root();
+        Self { archive, repository, store, image: None, root, options: Vec::new(), stdin: Stdio::null() }
     }
 
     pub(crate) fn image(mut self, image: &'a str) -> Self {
@@ -37,6 +39,12 @@ impl<'a> Verify<'a> {
         self
     }
 
+    /// What the command reads as its standard input, for the archive `-`.
+    pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = stdin.into();
+        self
+    }
+
     pub(crate) fn run(self) -> Verdict {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
         command.arg("verify").arg(self.archive);
@@ -46,7 +54,7 @@ impl<'a> Verify<'a> {
         command.arg("--repository").arg(&self.repository.dir);
         command.arg("--root").arg(&self.root).arg("--store").arg(&self.store);
         command.args(["--format", "json"]).args(&self.options);
-        let output = command.stdin(Stdio::null()).output().unwrap();
+        let output = command.stdin(self.stdin).output().unwrap();
 
         let stderr = String::from_utf8(output.stderr).unwrap();
         let Ok(json) = serde_json::from_slice::<Value>(&output.stdout) else {
@@ -60,7 +68,7 @@ impl<'a> Verify<'a> {
 /// What the command decided.
 pub(crate) struct Verdict {
     call: String,
-    exit: Option<i32>,
+    pub(crate) exit: Option<i32>,
     json: Value,
     stderr: String,
 }
@@ -91,6 +99,14 @@ impl Verdict {
         let verdict = self.assert_refused();
         assert!(verdict.findings().iter().any(|finding| finding["code"] == code), "no {code}\n{verdict}");
         verdict
+    }
+
+    /// Asserts exit code 2, the verdict that belongs to it, and that this is why.
+    #[track_caller]
+    pub(crate) fn assert_undecided(self, code: &str) -> Self {
+        self.assert(2, "undecided");
+        assert!(self.findings().iter().any(|finding| finding["code"] == code), "no {code}\n{self}");
+        self
     }
 
     /// Asserts that some finding speaks of `subject`: in its message or where it says what it is about.

@@ -19,6 +19,10 @@ pub(crate) enum Need {
     Podman,
     /// debootstrap, the root rights that it wants, and a package mirror.
     Debootstrap,
+    /// Root rights on Linux: to mount a small disk, and to be somebody who may not read.
+    Root,
+    /// strace, and a kernel that lets it kill.
+    Strace,
 }
 
 impl Need {
@@ -27,14 +31,19 @@ impl Need {
         static DOCKER: LazyLock<bool> = LazyLock::new(|| docker_host().is_some() && answers("docker", ["version"]));
         static SKOPEO: LazyLock<bool> = LazyLock::new(|| answers("skopeo", ["--version"]));
         static PODMAN: LazyLock<bool> = LazyLock::new(|| answers("podman", ["--version"]));
-        static DEBOOTSTRAP: LazyLock<bool> =
-            LazyLock::new(|| answers("/usr/sbin/debootstrap", ["--version"]) && text("id", ["-u"]).trim() == "0");
+        static ROOT: LazyLock<bool> = LazyLock::new(|| {
+            cfg!(target_os = "linux") && answers("unshare", ["--mount", "true"]) && text("id", ["-u"]).trim() == "0"
+        });
+        static STRACE: LazyLock<bool> = LazyLock::new(|| answers("strace", ["-qq", "true"]));
+        static DEBOOTSTRAP: LazyLock<bool> = LazyLock::new(|| answers("/usr/sbin/debootstrap", ["--version"]) && *ROOT);
         let (there, what) = match self {
             Self::PythonTuf => (*PYTHON_TUF, "no python3 with the packages in tests/interop/requirements.txt"),
             Self::Docker => (*DOCKER, "no Docker daemon of its own; run it under .ci/with-docker"),
             Self::Skopeo => (*SKOPEO, "no skopeo"),
             Self::Podman => (*PODMAN, "no podman"),
             Self::Debootstrap => (*DEBOOTSTRAP, "no debootstrap, or no right to run it"),
+            Self::Strace => (*STRACE, "no strace, or no right to use it"),
+            Self::Root => (*ROOT, "no right to mount a disk"),
         };
         (!there).then_some(what)
     }

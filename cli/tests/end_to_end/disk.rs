@@ -1,0 +1,115 @@
+//! Disks that are full, read-only or closed to the user: a verdict that says so, and nothing lost.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::plimsoll::Verify;
+use crate::repository::Repository;
+use crate::tools::{Need, Scratch, have, output, source_tree};
+
+const NAME: &str = "registry.example/team/app:1.4";
+const NOBODY: u32 = 65534;
+
+fn sample(path: &str) -> PathBuf {
+    source_tree().join("test-repos").join(path)
+}
+
+/// A file system in memory, unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(path: PathBuf, size: &str) -> Self {
+        std::fs::create_dir_all(&path).unwrap();
+        output(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&path));
+        Self(path)
+    }
+
+    fn remount(&self, option: &str) {
+        output(Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(&self.0));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_store_on_a_full_or_read_only_disk_is_undecided_and_loses_nothing() {
+    if !have(&[Need::Root]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::mount(scratch.join("disk"), "12k");
+    let repository = Repository { dir: sample("good") };
+    let archive = sample("good/app.tar");
+    let verify =
+        || Verify::new(&archive, &repository, disk.0.join("store")).root(sample("root.json")).image(NAME).run();
+
+    verify().assert_undecided("store-unusable").assert_names("No space left on device");
+    verify().assert_undecided("store-unusable");
+    disk.remount("size=1m");
+    verify().assert_trusted();
+    disk.remount("ro");
+    verify().assert_undecided("store-unusable").assert_names("Read-only file system");
+    disk.remount("rw");
+    // What was seen before the disk was full, or read-only, still counts.
+    let old = Repository { dir: sample("hostile/rollback") };
+    let archive = sample("hostile/rollback/app.tar");
+    let verdict = Verify::new(&archive, &old, disk.0.join("store")).root(sample("root.json")).image(NAME).run();
+    verdict.assert_refused_for("metadata-rollback");
+}
+
+/// Root may read everything, so the command runs as somebody else.
+fn as_nobody(program: &Path, arguments: &[&Path]) -> (Option<i32>, Value) {
+    let mut command = Command::new(program);
+    let [archive, repository, root, store] = arguments else { panic!("four arguments") };
+    command.arg("verify").arg(archive).arg("--repository").arg(repository).arg("--root").arg(root);
+    command.arg("--store").arg(store).args(["--format", "json", "--image", NAME]);
+    let output = command.uid(NOBODY).gid(NOBODY).output().unwrap();
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[test]
+fn what_may_not_be_read_or_written_is_named() {
+    if !have(&[Need::Root]) {
+        return;
+    }
+    // Where anybody can get at it, unlike the source tree.
+    let folder = std::env::temp_dir().join(format!("plimsoll-closed-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    mode(&folder, 0o777);
+    let program = folder.join("plimsoll");
+    std::fs::copy(env!("CARGO_BIN_EXE_plimsoll"), &program).unwrap();
+    output(Command::new("cp").arg("-r").arg(sample("good")).arg(sample("root.json")).arg(&folder));
+    output(Command::new("chmod").args(["-R", "a+rX"]).arg(&folder));
+    let (repository, root, archive) = (folder.join("good"), folder.join("root.json"), folder.join("good/app.tar"));
+    let store = folder.join("store");
+    let run = || as_nobody(&program, &[&archive, &repository, &root, &store]);
+
+    assert_eq!(run().0, Some(0), "the twin: all is open");
+    for (closed, code) in [
+        (&archive, "archive-unreadable"),
+        (&root, "pinned-root-unreadable"),
+        (&repository, "repository-unreadable"),
+        (&repository.join("metadata"), "repository-unreadable"),
+        (&repository.join("metadata/timestamp.json"), "repository-unreadable"),
+        (&store, "store-unusable"),
+    ] {
+        let open = std::fs::metadata(closed).unwrap().permissions();
+        mode(closed, 0);
+        // The archive lies below the repository, so closing that closes both; what is looked for first is named.
+        let (exit, verdict) = run();
+        std::fs::set_permissions(closed, open).unwrap();
+        assert_eq!((exit, verdict["findings"][0]["code"].as_str()), (Some(2), Some(code)), "{closed:?}: {verdict:#}");
+        assert!(verdict["findings"][0]["message"].as_str().unwrap().contains("Permission denied"), "{verdict:#}");
+    }
+    assert_eq!(run().0, Some(0));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
