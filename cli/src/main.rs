@@ -66,15 +66,26 @@ fn verify(arguments: Verify) -> Result<Verdict, Box<Verdict>> {
 
 /// Help and version are what was asked for; all else is wrong usage, reported as JSON too if that was asked for.
 fn usage(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if is_help && asked_for_help_alone() {
         return show::help(error);
     }
-    show::diagnostic(&error.to_string());
+    let text = if is_help { HELP_AMONG_OTHERS.to_owned() } else { error.to_string() };
+    show::diagnostic(&show::printable(&text));
     if asked_for_json() {
-        let message = show::first_line(&error.to_string());
+        let message = show::first_line(&text);
         return show::verdict(&Verdict::not_started("usage", &message, ""), Format::Json);
     }
     ExitCode::from(2)
+}
+
+const HELP_AMONG_OTHERS: &str = "error: help was asked for among other arguments, so nothing was verified; \
+an archive whose name starts with a hyphen goes after --\n";
+
+/// An archive may be called `-h.tar`. Exit code 0 means "trusted", so it must not come from a name that only looks like an option.
+fn asked_for_help_alone() -> bool {
+    let alone = ["verify", "help", "--help", "-h", "--version", "-V"];
+    std::env::args_os().skip(1).all(|argument| alone.iter().any(|a| argument == *a))
 }
 
 /// The arguments could not be parsed, so they are looked at one by one.

@@ -370,8 +370,30 @@ fn help_and_version_are_no_errors() {
         assert!(text(&help.stdout).contains(option), "{option}");
     }
     assert_eq!(run(&["--version"]).status.code(), Some(0));
+    assert_eq!(run(&["help", "verify"]).status.code(), Some(0));
     assert_eq!(run(&[]).status.code(), Some(2));
     assert_eq!(run(&["verify"]).status.code(), Some(2));
+}
+
+#[test]
+fn an_archive_that_is_called_like_an_option_is_not_trusted() {
+    // `for f in *.tar; do plimsoll verify "$f" ... && docker load -i "$f"; done`, and somebody names a file `-h.tar`.
+    let home = folder("option");
+    let pinned = ["--repository", &samples("good"), "--root", &samples("root.json")];
+    for name in ["-h.tar", "-h", "--help", "--version", "-V", "--", "--trusted"] {
+        for arguments in [[&["verify", name], &pinned[..]].concat(), [&["verify"], &pinned[..], &[name]].concat()] {
+            let output = plimsoll(&home).args(&arguments).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+            assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+        }
+        let output = plimsoll(&home).args(as_json(&["verify", name])).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert_eq!(json(&output)["verdict"], "undecided", "{name}");
+    }
+    fs::copy(samples("good/app.tar"), home.join("-h.tar")).unwrap();
+    let mut after = plimsoll(&home);
+    after.current_dir(&home).arg("verify").args(pinned).args(["--", "-h.tar"]);
+    assert_eq!(after.output().unwrap().status.code(), Some(0));
 }
 
 #[test]
@@ -384,4 +406,13 @@ fn names_from_outside_do_not_reach_the_terminal_raw() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(!output.stdout.contains(&0x1b), "{:?}", text(&output.stdout));
+
+    // An error about arguments repeats them.
+    for arguments in [["verify", "--a\u{1b}[31mb.tar"], ["--format=json", "\u{9b}31m"]] {
+        let output = plimsoll(&home).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        for printed in [text(&output.stdout), text(&output.stderr)] {
+            assert!(!printed.contains(['\u{1b}', '\u{9b}']), "{printed:?}");
+        }
+    }
 }

@@ -163,7 +163,7 @@ impl<S: Source> Client<S> {
         Self { remembers_time: true, ..self }
     }
 
-    /// Waits for at most `wait` for another process that uses the store. Default 30 s.
+    /// Waits for at most `wait` for another process, or another [`Session`], that uses the store. Default 30 s.
     #[must_use]
     pub fn with_lock_wait(self, wait: Duration) -> Self {
         Self { lock_wait: wait, ..self }
@@ -185,7 +185,7 @@ impl<S: Source> Client<S> {
         self.check_clock(&store, start)?;
         let rules = Rules::at(start).with_max_staleness(self.max_staleness).with_limits(self.limits.clone());
 
-        let root = self.refresh_root(&mut store, rules)?;
+        let root = self.refresh_root(&mut store, &rules)?;
         let timestamp = self.refresh_timestamp(&mut store, root)?;
         let snapshot = self.refresh_snapshot(&mut store, &timestamp)?;
         let trusted = self.refresh_targets(&mut store, &snapshot)?;
@@ -195,18 +195,19 @@ impl<S: Source> Client<S> {
     }
 
     /// 5.2 and 5.3: from the pinned root over the stored ones to the newest of the repository.
-    fn refresh_root(&self, store: &mut LockedStore<'_>, rules: Rules) -> Result<AfterRoot, ClientError> {
+    fn refresh_root(&self, store: &mut LockedStore<'_>, rules: &Rules) -> Result<AfterRoot, ClientError> {
         let mut roots = Roots::pin(&self.pinned, rules.clone()).map_err(Undecided::PinnedRoot)?; // 5.2
+        let seen = self.newest_root_seen(store, rules)?;
         self.replay_stored_roots(store, &mut roots)?;
-        let newer = self.follow_new_roots(store, &mut roots);
-        if self.newer_stored_root(store, roots.root().version(), &rules)?.is_none() {
+        let newer = self.follow_new_roots(store, &mut roots, seen);
+        let found = roots.root().version();
+        if seen <= found {
             store.write("root.json", roots.root().bytes())?;
         }
         newer?;
-        if let Some(stored) = self.newer_stored_root(store, roots.root().version(), &rules)? {
-            let found = roots.root().version();
+        if seen > found {
             let what = "version".to_owned();
-            return Err(TrustError::Rollback { role: RoleName::Root, what, trusted: stored, found }.into());
+            return Err(TrustError::Rollback { role: RoleName::Root, what, trusted: seen, found }.into());
         }
         let mut root = roots.finish()?; // 5.3.10
         // One that does not verify any more was tampered with, or its keys are gone: then there is no floor [5.3.11].
@@ -235,18 +236,20 @@ impl<S: Source> Client<S> {
     }
 
     /// 5.3.3 to 5.3.9. A newer root that is not trusted ends the update: going on with the old one would be a freeze.
-    fn follow_new_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots) -> Result<(), ClientError> {
+    fn follow_new_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots, seen: u64) -> Result<(), ClientError> {
         for _ in 0..self.limits.root_rotations {
             let version = roots.next_version()?;
             let Some(bytes) = self.fetch_metadata(&format!("{version}.root.json"), self.limits.root)? else {
                 return Ok(());
             };
-            let rotation = roots.rotate(&bytes)?;
-            if rotation == Rotation::Forget {
+            // A root that was seen before is followed again where the stored chain is damaged. What is remembered is younger than
+            // it then, and was signed by the keys that it left.
+            let forget = roots.rotate(&bytes)? == Rotation::Forget && version > seen;
+            if forget {
                 store.write(FORGET, version.to_string().as_bytes())?;
             }
             store.write(&stored_root(version), &bytes)?; // 5.3.8
-            if rotation == Rotation::Forget {
+            if forget {
                 forget_signed_by_old_keys(store)?; // 5.3.11
             }
         }
@@ -257,17 +260,11 @@ impl<S: Source> Client<S> {
         }
     }
 
-    /// The version of the stored root, if that is a real root and newer than `reached`: then a part of the chain was lost here, or the
-    /// store belongs to another repository, and the one at hand does not lead to that root.
-    fn newer_stored_root(
-        &self,
-        store: &LockedStore<'_>,
-        reached: u64,
-        rules: &Rules,
-    ) -> Result<Option<u64>, ClientError> {
-        let Some(bytes) = store.read("root.json", self.limits.root)? else { return Ok(None) };
-        let stored = Roots::pin(&bytes, rules.clone()).ok().map(|stored| stored.root().version());
-        Ok(stored.filter(|version| *version > reached))
+    /// The version of the newest root that an earlier refresh ended with; 0 if there was none. If the repository at hand does not lead to
+    /// that root, a part of the chain was lost here, or the store belongs to another repository.
+    fn newest_root_seen(&self, store: &LockedStore<'_>, rules: &Rules) -> Result<u64, ClientError> {
+        let Some(bytes) = store.read("root.json", self.limits.root)? else { return Ok(0) };
+        Ok(Roots::pin(&bytes, rules.clone()).map_or(0, |stored| stored.root().version()))
     }
 
     /// 5.4.
@@ -391,15 +388,19 @@ impl<S: Source> Session<'_, S> {
     ///
     /// # Errors
     ///
-    /// [`TrustError::TooLarge`] if it is longer than [`MetadataLimits::target_in_memory`], and if it is not what was signed;
-    /// [`Undecided::Missing`] if the repository has no such file.
+    /// [`TrustError::TooLarge`] if it is longer than [`MetadataLimits::target_in_memory`], [`TrustError::NoKnownHash`] if nothing binds
+    /// its bytes, and if it is not what was signed; [`Undecided::Missing`] if the repository has no such file.
     pub fn fetch(&self, found: &Found) -> Result<Vec<u8>, ClientError> {
         let (path, file) = (found.path(), found.file());
         let limit = self.client.limits.target_in_memory;
         if file.length() > limit {
             return Err(TrustError::TooLarge { file: path.to_owned(), limit }.into());
         }
-        for name in target_names(found, self.trusted.root().consistent_snapshot()) {
+        let names = target_names(found, self.trusted.root().consistent_snapshot());
+        if names.is_empty() {
+            return Err(TrustError::NoKnownHash { file: path.to_owned() }.into());
+        }
+        for name in names {
             let Some(reader) = self.client.source.target(&name)? else { continue };
             // One byte past the end is enough to see that it does not end there.
             let mut bytes = Vec::new();
@@ -422,9 +423,14 @@ fn stored_root(version: u64) -> String {
     format!("roots/{version}")
 }
 
-/// `None` for a name that may be too long for a file system; such a role is fetched each time.
+/// `None` for a name that may be too long for a file system, and for one that is a top-level role's but for its case: where file names
+/// have no case, the file of a delegated role called `Timestamp` would take the remembered timestamp's place, and its floor away. Such a
+/// role is fetched each time.
 fn stored_role(role: &RoleName) -> Option<String> {
-    Some(format!("{}.json", encoded(role.as_str()))).filter(|name| name.len() <= 200)
+    let name = format!("{}.json", encoded(role.as_str()));
+    let is_taken = |top: &RoleName| name.eq_ignore_ascii_case(&format!("{top}.json"));
+    let top = [RoleName::Root, RoleName::Timestamp, RoleName::Snapshot, RoleName::Targets];
+    (name.len() <= 200 && !top.iter().any(is_taken)).then_some(name)
 }
 
 fn forget_signed_by_old_keys(store: &mut LockedStore<'_>) -> Result<(), StoreError> {

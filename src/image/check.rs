@@ -27,6 +27,8 @@ use crate::text::escaped;
 
 /// What one check reports at most: an image of 512 wrong layers says the same thing 512 times.
 const REFUSALS_MAX: usize = 32;
+/// How many of those may be about names.
+const NAMES_MAX: usize = 8;
 
 /// The image that TUF vouches for: a manifest, and the index that lists it if there is one.
 ///
@@ -150,33 +152,25 @@ pub fn check<R>(
 ) -> Result<VerifiedImage, Vec<Refusal>> {
     let facts = inventory.facts();
     let mut refusals = Vec::new();
-    let mut halves = Vec::new();
-    if let Some(image) = &facts.docker {
-        take(Half::docker(image, inventory), &mut halves, &mut refusals);
-    }
-    if let Some(layout) = &facts.oci {
-        take(signed.half_of(&layout.top, inventory), &mut halves, &mut refusals);
-    }
-    for half in &halves {
-        refusals.extend(signed.mismatches(half, facts.form));
+    let docker = facts.docker.as_ref().map(|image| Half::docker(image, inventory));
+    let oci = facts.oci.as_ref().map(|layout| signed.half_of(&layout.top, inventory));
+    for half in docker.iter().chain(&oci) {
+        match half {
+            Ok(half) => refusals.extend(signed.mismatches(half, facts.form)),
+            Err(refusal) => refusals.push(refusal.clone()),
+        }
     }
     if let Some(layout) = &facts.oci {
         refusals.extend(signed.layout_mismatches(&layout.top, inventory));
     }
-    refusals.extend(name_mismatches(allowed, &facts.names, &facts.tags));
-    match halves.first() {
-        Some(half) if refusals.is_empty() => Ok(signed.verified(half, inventory)),
-        _ => {
-            refusals.truncate(REFUSALS_MAX);
-            Err(refusals)
-        }
-    }
-}
-
-fn take<T>(result: Result<T, Refusal>, taken: &mut Vec<T>, refusals: &mut Vec<Refusal>) {
-    match result {
-        Ok(value) => taken.push(value),
-        Err(refusal) => refusals.push(refusal),
+    // Last, but never cut off by the many layers of a wrong image.
+    let mut names = name_mismatches(allowed, &facts.names, &facts.tags);
+    names.truncate(NAMES_MAX);
+    refusals.truncate(REFUSALS_MAX.saturating_sub(names.len()));
+    refusals.append(&mut names);
+    match docker.or(oci) {
+        Some(Ok(half)) if refusals.is_empty() => Ok(signed.verified(&half, inventory)),
+        _ => Err(refusals),
     }
 }
 

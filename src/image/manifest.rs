@@ -457,8 +457,8 @@ pub(crate) fn top_level(bytes: &[u8], limits: &ArchiveLimits) -> Result<Vec<Desc
 
 /// Refuses a key that Go's decoder takes for a known one, though it is spelled differently.
 pub(crate) fn known_keys(at: &At<'_>, known: &[&str]) -> Result<(), Refusal> {
-    for key in at.object()?.keys() {
-        if let Some(meant) = known.iter().find(|k| **k != key.as_str() && fold_key(k) == fold_key(key)) {
+    for (key, _) in at.object()?.iter() {
+        if let Some(meant) = known.iter().find(|k| **k != key && fold_key(k) == fold_key(key)) {
             return Err(ambiguous("some readers ignore the case of keys").expected(quoted(meant)).found(quoted(key)));
         }
     }

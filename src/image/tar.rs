@@ -181,6 +181,9 @@ fn duplicate(entry: &Entry, before: &Entry, message: &str) -> Refusal {
 
 /// As a file system that ignores case sees a name. Up and then down again, so that the long s and the Kelvin sign fold as well.
 pub(crate) fn fold(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
     name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
@@ -370,7 +373,8 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
 
     /// Only zeros may follow the end marker: readers that go on past it would find more entries.
     fn refuse_trailing_data(&mut self) -> Result<(), ArchiveError> {
-        let mut piece = vec![0; PIECE];
+        let left = self.len.saturating_sub(self.at);
+        let mut piece = vec![0; usize::try_from(left).unwrap_or(PIECE).min(PIECE)];
         while self.at < self.len {
             let n = read_full(self.archive, &mut piece, self.at).map_err(|e| io_error("the end of the archive", e))?;
             let read = piece.get(..n).unwrap_or_default();
