@@ -33,9 +33,8 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "NAME", value_parser = image)]
     pub(crate) image: Option<ImageName>,
 
-    /// The TUF repository: a folder that holds metadata/ and targets/
-    #[arg(long, value_name = "DIR")]
-    pub(crate) repository: PathBuf,
+    #[command(flatten)]
+    pub(crate) repository: Repository,
 
     /// The root that you trust, from a source other than the repository
     #[arg(long, value_name = "ROOT.json")]
@@ -60,6 +59,22 @@ pub(crate) struct Verify {
     /// What to print on standard output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+}
+
+/// Either one place, or two.
+#[derive(Debug, Args)]
+pub(crate) struct Repository {
+    /// The TUF repository: a folder or http(s) address below which are metadata/ and targets/
+    #[arg(long, value_name = "DIR_OR_URL", required_unless_present_any = ["metadata", "targets"])]
+    pub(crate) repository: Option<PathBuf>,
+
+    /// Instead of --repository: the folder or address of the metadata files alone
+    #[arg(long, value_name = "DIR_OR_URL", requires = "targets", conflicts_with = "repository")]
+    pub(crate) metadata: Option<PathBuf>,
+
+    /// Instead of --repository: the folder or address of the target files alone
+    #[arg(long, value_name = "DIR_OR_URL", requires = "metadata", conflicts_with = "repository")]
+    pub(crate) targets: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,6 +4,7 @@
 
 mod args;
 mod input;
+mod repository;
 mod show;
 mod state;
 
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use plimsoll::client::{Client, DirSource, Store};
+use plimsoll::client::{Client, Store};
 use plimsoll::verdict::Verdict;
 use plimsoll::verify::Verifier;
 
@@ -34,8 +35,8 @@ fn verify(arguments: Verify) -> Result<Verdict, Box<Verdict>> {
     let not_started = |code, message: String| Box::new(Verdict::not_started(code, &message, &path));
 
     let root = input::root(&arguments.root).map_err(|e| not_started("pinned-root-unreadable", e))?;
-    let source = DirSource::repository(&arguments.repository)
-        .map_err(|e| not_started("repository-unreadable", show::chain(&e)))?;
+    let source =
+        repository::open(&arguments.repository).map_err(|e| not_started("repository-unreadable", show::chain(&e)))?;
     let store = arguments.store.map_or_else(|| state::default_store(&root), Ok).map_err(|e| not_started("usage", e))?;
 
     let mut client = Client::new(root, source, Store::folder(store)).with_time_memory();

@@ -6,6 +6,9 @@
 //! - What is local is verified again, down from the pinned root, as if it had just been received.
 //! - "Not trusted" and "could not be decided" are different types: [`TrustError`] and [`Undecided`].
 
+mod download;
+#[cfg(feature = "http")]
+mod http;
 mod source;
 mod store;
 
@@ -14,6 +17,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+#[cfg(feature = "http")]
+pub use self::http::HttpSource;
 pub use self::source::{DirSource, Source, SourceError};
 pub use self::store::{LockedStore, Store, StoreError};
 use crate::limits::MetadataLimits;
@@ -49,6 +54,14 @@ pub enum Undecided {
     /// The local store could not be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A target could not be written where it was to be kept.
+    #[error("cannot write {}", quoted(.file))]
+    Write {
+        /// The file.
+        file: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The repository lacks a file that it must have.
     #[error("the repository has no file {}", quoted(.0))]
     Missing(String),
@@ -80,6 +93,7 @@ impl Undecided {
         match self {
             Self::Source(_) => "repository-unreadable",
             Self::Missing(_) => "repository-incomplete",
+            Self::Write { .. } => "target-unwritable",
             Self::Store(StoreError::Locked { .. }) => "store-locked",
             Self::Store(_) => "store-unusable",
             Self::PinnedRoot(_) => "pinned-root-invalid",
@@ -396,7 +410,7 @@ impl<S: Source> Session<'_, S> {
             // One byte past the end is enough to see that it does not end there.
             let mut bytes = Vec::new();
             let read = reader.take(file.length().saturating_add(1)).read_to_end(&mut bytes);
-            read.map_err(|source| SourceError::Io { file: name, source })?;
+            read.map_err(|source| SourceError::reading(&name, source))?;
             trust::check_target(path, file, &bytes)?;
             return Ok(bytes);
         }
@@ -468,15 +482,17 @@ fn target_names(found: &Found, consistent: bool) -> Vec<String> {
     if !consistent {
         return vec![found.path().to_owned()];
     }
-    let (folder, name) = found.path().rsplit_once('/').map_or(("", found.path()), |(folder, name)| (folder, name));
-    let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    // With its slash, also where that is all of it: `/a` is not `a`.
+    let (folder, name) = found.path().split_at(found.path().rfind('/').map_or(0, |slash| slash.saturating_add(1)));
     let hashes = found.file().hashes();
     let hashes = [hashes.sha256().map(|hash| hash.to_hex()), hashes.sha512().map(|hash| hash.to_hex())];
     hashes.into_iter().flatten().map(|hash| format!("{folder}{hash}.{name}")).collect()
 }
 
-/// A role name as one path segment: everything but unreserved characters [RFC 3986 2.3] percent-encoded.
-fn encoded(name: &str) -> String {
+/// A role name or target path as one path segment: everything but unreserved characters [RFC 3986 2.3] percent-encoded, so that it can be
+/// a part of a URL and, unless it is `.`, `..` or too long, the name of a file.
+#[must_use]
+pub fn encoded(name: &str) -> String {
     let mut out = String::new();
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -491,7 +507,7 @@ fn encoded(name: &str) -> String {
 fn read_bounded(reader: Box<dyn Read + '_>, file: &str, limit: u64) -> Result<Vec<u8>, ClientError> {
     let mut bytes = Vec::new();
     let read = reader.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|source| SourceError::Io { file: file.to_owned(), source })?;
+    read.map_err(|source| SourceError::reading(file, source))?;
     if u64::try_from(bytes.len()).map_or(true, |n| n > limit) {
         return Err(TrustError::TooLarge { file: file.to_owned(), limit }.into());
     }

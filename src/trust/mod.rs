@@ -12,6 +12,7 @@
 
 mod error;
 mod search;
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 pub use self::error::TrustError;
 pub use self::search::{Absence, Found, RoleRequest, Search, Step};
+pub use self::target::TargetCheck;
 use crate::digest::{Sha256, Sha512};
 use crate::limits::MetadataLimits;
 use crate::metadata::json::{self, At};
@@ -427,8 +429,9 @@ pub(crate) fn same_content(a: &[u8], b: &[u8]) -> bool {
 ///
 /// [`TrustError::Length`], [`TrustError::Hash`] or [`TrustError::NoKnownHash`].
 pub fn check_target(path: &str, file: &TargetFile, bytes: &[u8]) -> Result<(), TrustError> {
-    same_length(path, file.length(), bytes)?;
-    same_hashes(path, file.hashes(), bytes)
+    let mut check = TargetCheck::new(path, file)?;
+    check.update(bytes)?;
+    check.finish()
 }
 
 /// 5.5.2, 5.6.2: length and hashes bind the file only as far as they are listed.

@@ -13,4 +13,7 @@
 pub mod image;
 pub mod repo;
 pub mod samples;
+pub mod server;
 pub mod source;
+#[cfg(feature = "http")]
+pub mod tls;
