@@ -10,8 +10,6 @@
     reason = "a test states what it expects"
 )]
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
-
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

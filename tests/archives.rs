@@ -9,8 +9,6 @@
     reason = "a test states what it expects"
 )]
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
-
 mod support;
 
 use plimsoll::image::VerifiedImage;
