@@ -6,6 +6,7 @@
 //! - What is local is verified again, down from the pinned root, as if it had just been received.
 //! - "Not trusted" and "could not be decided" are different types: [`TrustError`] and [`Undecided`].
 
+mod mirrors;
 mod source;
 mod store;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+pub use self::mirrors::Mirrors;
 pub use self::source::{DirSource, Source, SourceError};
 pub use self::store::{LockedStore, Store, StoreError};
 use crate::limits::MetadataLimits;
