@@ -57,6 +57,7 @@ pub mod client;
 pub mod digest;
 pub mod image;
 pub mod limits;
+pub mod map;
 pub mod metadata;
 pub mod name;
 pub mod text;
