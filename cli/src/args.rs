@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use plimsoll::client::{Client, Source};
 use plimsoll::image::manifest::Platform;
 use plimsoll::name::ImageName;
 
@@ -34,12 +35,16 @@ pub(crate) struct Verify {
     pub(crate) image: Option<ImageName>,
 
     /// The TUF repository: a folder that holds metadata/ and targets/
-    #[arg(long, value_name = "DIR")]
-    pub(crate) repository: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "map", conflicts_with = "map")]
+    pub(crate) repository: Option<PathBuf>,
 
     /// The root that you trust, from a source other than the repository
-    #[arg(long, value_name = "ROOT.json")]
-    pub(crate) root: PathBuf,
+    #[arg(long, value_name = "ROOT.json", required_unless_present = "map", conflicts_with = "map")]
+    pub(crate) root: Option<PathBuf>,
+
+    /// Instead of --repository and --root: several repositories, and how many of them must agree (TAP 4)
+    #[arg(long, value_name = "MAP.json")]
+    pub(crate) map: Option<PathBuf>,
 
     /// Where trusted metadata is kept, which protects from rollback [default: by root, below the user's state folder]
     #[arg(long, value_name = "DIR")]
@@ -60,6 +65,20 @@ pub(crate) struct Verify {
     /// What to print on standard output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+}
+
+impl Verify {
+    /// What the arguments say of every client.
+    pub(crate) fn configure<S: Source>(&self, client: Client<S>) -> Client<S> {
+        let mut client = client.with_time_memory();
+        if let Some(time) = self.time {
+            client = client.with_time(time);
+        }
+        if let Some(max_staleness) = self.max_staleness {
+            client = client.with_max_staleness(max_staleness);
+        }
+        client
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,14 +4,16 @@
 
 mod args;
 mod input;
+mod map;
 mod show;
 mod state;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use plimsoll::client::{Client, DirSource, Store};
+use plimsoll::client::{Client, DirSource, Source, Store};
 use plimsoll::verdict::Verdict;
 use plimsoll::verify::Verifier;
 
@@ -33,19 +35,19 @@ fn verify(arguments: Verify) -> Result<Verdict, Box<Verdict>> {
     let path = arguments.archive.display().to_string();
     let not_started = |code, message: String| Box::new(Verdict::not_started(code, &message, &path));
 
-    let root = input::root(&arguments.root).map_err(|e| not_started("pinned-root-unreadable", e))?;
-    let source = DirSource::repository(&arguments.repository)
-        .map_err(|e| not_started("repository-unreadable", show::chain(&e)))?;
-    let store = arguments.store.map_or_else(|| state::default_store(&root), Ok).map_err(|e| not_started("usage", e))?;
-
-    let mut client = Client::new(root, source, Store::folder(store)).with_time_memory();
-    if let Some(time) = arguments.time {
-        client = client.with_time(time);
-    }
-    if let Some(max_staleness) = arguments.max_staleness {
-        client = client.with_max_staleness(max_staleness);
-    }
-    let mut verifier = Verifier::new(client);
+    let mut verifier = match &arguments.map {
+        Some(map) => Verifier::by_map(map::repositories(map, &arguments).map_err(|(code, e)| not_started(code, e))?),
+        None => {
+            let root = input::root(arguments.root.as_deref().unwrap_or(Path::new("")))
+                .map_err(|e| not_started("pinned-root-unreadable", e))?;
+            let source = DirSource::repository(arguments.repository.as_deref().unwrap_or(Path::new("")))
+                .map_err(|e| not_started("repository-unreadable", show::chain(&e)))?;
+            let store = arguments.store.clone().map_or_else(|| state::default_store(&root), Ok);
+            let store = store.map_err(|e| not_started("usage", e))?;
+            let source: Box<dyn Source> = Box::new(source);
+            Verifier::new(arguments.configure(Client::new(root, source, Store::folder(store))))
+        }
+    };
     if let Some(image) = arguments.image {
         verifier = verifier.with_image(image);
     }
