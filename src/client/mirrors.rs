@@ -106,7 +106,8 @@ mod tests {
             if self.files.contains(&"!") {
                 return Err(SourceError::Io { file: name.to_owned(), source: io::ErrorKind::TimedOut.into() });
             }
-            Ok(self.files.contains(&name).then(|| Box::new(io::empty()) as Box<dyn Read>))
+            let file: Box<dyn Read> = Box::new(io::empty());
+            Ok(Some(file).filter(|_| self.files.contains(&name)))
         }
 
         fn target(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
