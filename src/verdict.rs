@@ -246,7 +246,7 @@ impl Finding {
             Says::Differs(found) => Some(Self::signs_otherwise(found)),
             Says::SharesKey { found, with } => {
                 let text = format!("signs with a key of {with}, so the two count as one");
-                Some(Self::new("repository-shares-key", text).about(found.path()))
+                Some(Finding::new("repository-shares-key", text).about(found.path()))
             }
             Says::NotSigned(absence) => Some(Self::new("image-not-signed", format!("not signed: {absence}"))),
             Says::Failed(error) => Some(match &**error {
@@ -257,7 +257,7 @@ impl Finding {
     }
 
     fn signs_otherwise(found: &Found) -> Self {
-        let finding = Self::new("repository-differs", format!("signs {}", signed(found)));
+        let finding = Finding::new("repository-differs", format!("signs {}", signed(found)));
         Self { found: Some(signed(found)), ..finding }.about(found.path())
     }
 

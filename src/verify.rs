@@ -51,6 +51,9 @@ enum Authority<S> {
     Map(Repositories<S>),
 }
 
+/// Brings what is signed at a target path of an image, by whatever authority.
+type SignedFile<'f> = dyn FnMut(&ImageName, &str) -> Result<Vec<u8>, Stop> + 'f;
+
 /// Why a verdict is not "trusted".
 enum Stop {
     Untrusted(Vec<Finding>),
@@ -169,11 +172,10 @@ impl<S: Source> Verifier<S> {
         }
     }
 
-    /// `signed_file` brings what is signed at a target path of the image.
     fn signed_image(
         &self,
         name: &ImageName,
-        signed_file: &mut dyn FnMut(&ImageName, &str) -> Result<Vec<u8>, Stop>,
+        signed_file: &mut SignedFile<'_>,
         report: &mut Report,
     ) -> Result<SignedImage, Stop> {
         let folder = name.target_folder();
