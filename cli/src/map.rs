@@ -37,8 +37,10 @@ fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
     match location {
         Location::Folder(folder) => Ok(Box::new(DirSource::repository(folder)?)),
         Location::Address(address) => {
+            // Only the scheme: a password in the address must not be echoed.
+            let scheme = address.split_once("://").map_or("", |(scheme, _)| scheme);
             let what = "only folders can be read; copy the repository and name its folder".to_owned();
-            Err(SourceError::NoRepository { place: address.clone(), what })
+            Err(SourceError::NoRepository { place: format!("{scheme}://..."), what })
         }
     }
 }
