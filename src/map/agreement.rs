@@ -136,6 +136,8 @@ mod tests {
             ("a1 A2 aA3", 3, reached(&[0, 1, 2])),
             ("aA1 aB2 a3", 2, Agreement::Contradicted),
             ("aA1 aB2 a3", 3, Agreement::Contradicted),
+            // One that agrees with a member and contradicts another stays out, and does not spoil the group.
+            ("aA1 aA2 aB3 a4", 3, reached(&[0, 1, 3])),
             // Nobody can be compared with the first, but the others contradict each other.
             ("A1 a2 b3", 1, Agreement::Contradicted),
             ("A1 a2 b3", 3, Agreement::Contradicted),
