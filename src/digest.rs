@@ -56,11 +56,9 @@ impl Sha512 {
     /// Hashes `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        let mut out = [0; 64];
-        for (to, from) in out.iter_mut().zip(digest::digest(&digest::SHA512, bytes).as_ref()) {
-            *to = *from;
-        }
-        Self(out)
+        let mut hasher = Sha512Hasher::new();
+        hasher.update(bytes);
+        hasher.finish()
     }
 
     /// Reads 128 hex digits, of either case, without a prefix.
@@ -137,6 +135,45 @@ impl Default for Sha256Hasher {
 impl fmt::Debug for Sha256Hasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sha256Hasher")
+    }
+}
+
+/// SHA-512 over bytes that arrive in pieces.
+#[derive(Clone)]
+pub struct Sha512Hasher(digest::Context);
+
+impl Sha512Hasher {
+    /// A hasher that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA512))
+    }
+
+    /// Adds `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was added.
+    #[must_use]
+    pub fn finish(self) -> Sha512 {
+        let mut out = [0; 64];
+        for (to, from) in out.iter_mut().zip(self.0.finish().as_ref()) {
+            *to = *from;
+        }
+        Sha512(out)
+    }
+}
+
+impl Default for Sha512Hasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Sha512Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sha512Hasher")
     }
 }
 

@@ -1,7 +1,7 @@
 //! Decides whether a container image archive may be loaded.
 //!
 //! `docker load` checks nothing about who made an archive. This library verifies archives against metadata of The Update Framework (TUF)
-//! before they are loaded, with no network: TUF decides which manifest is the image `registry.example/team/app:1.4` *today*, the
+//! before they are loaded, with no network if need be: TUF decides which manifest is the image `registry.example/team/app:1.4` *today*, the
 //! manifest fixes the config digest, the config fixes the diff ids, and every layer's bytes are checked against them. It protects from
 //! forged, changed, renamed and outdated images, and from archives that different loaders read differently.
 //!
@@ -47,6 +47,12 @@
 //! [`verify`] is the paved road through all of it. Each stage can be used on its own: [`trust`] does no I/O, so an async program can
 //! drive it; [`client::Source`] brings a repository from elsewhere; [`map`] lets several repositories decide together; [`image`] checks
 //! an archive in memory.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `http` | `client::HttpSource`: repositories over HTTP and HTTPS, blocking, with rustls on ring. Off by default |
 //!
 //! # What it does not do
 //!

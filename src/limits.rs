@@ -3,6 +3,8 @@
 //! Sizes are in bytes. A limit is the last accepted value: input of exactly that size passes. All are enforced before memory is
 //! used, and all can be changed by whoever embeds the library.
 
+use std::time::Duration;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -46,6 +48,38 @@ impl Default for MetadataLimits {
             signatures: 1024,
             keys: 1024,
             target_in_memory: 256 * MIB,
+        }
+    }
+}
+
+/// What bounds one request to a repository over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpLimits {
+    /// Looking up the name, connecting and agreeing on TLS. A server that is there answers within a second, over a satellite too.
+    /// Default 10 s.
+    pub connect: Duration,
+    /// All of it, redirects and body included: who holds a request open for longer keeps an update away. Default 5 min.
+    pub request: Duration,
+    /// How long nothing may arrive, how long the headers may take, and the time over which [`rate`](Self::rate) is the average. It is
+    /// also the grace at the start. Long enough for a mobile network to lose and find its connection. Default 20 s.
+    pub window: Duration,
+    /// Bytes per second that a body must bring on average over each window; only the time spent waiting counts. A trickle is an
+    /// attack: it holds an update up as well as an error would, but shows none. The slowest networks in use (GPRS, some 5 KiB/s) are
+    /// well above. Default 1 KiB/s.
+    pub rate: u64,
+    /// Redirects that one request follows: to a mirror, and from there to storage. Default 5.
+    pub redirects: u32,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            request: Duration::from_secs(5 * 60),
+            window: Duration::from_secs(20),
+            rate: KIB,
+            redirects: 5,
         }
     }
 }

@@ -38,7 +38,7 @@ impl fmt::Display for Quoted<'_> {
                 '\\' => f.write_str("\\\\")?,
                 '"' if self.quotes => f.write_str("\\\"")?,
                 '\n' => f.write_str("\\n")?,
-                c if c.is_control() || is_invisible(c) => write!(f, "\\u{{{:x}}}", u32::from(c))?,
+                c if is_unprintable(c) => write!(f, "\\u{{{:x}}}", u32::from(c))?,
                 c => f.write_char(c)?,
             }
         }
@@ -50,6 +50,11 @@ impl fmt::Display for Quoted<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a character may not reach a terminal as it is.
+pub(crate) fn is_unprintable(c: char) -> bool {
+    c.is_control() || is_invisible(c)
 }
 
 /// Characters that change how the text around them is shown, or do not show at all: direction marks, joiners, separators, tags.

@@ -13,7 +13,7 @@ use crate::image::error::Refusal;
 use crate::image::{BlobId, VerifiedImage, VerifiedLayer};
 use crate::map::{Answer, Disagreement, LookupError, Says, Unreached};
 use crate::name::ImageName;
-use crate::text::{escaped, quoted};
+use crate::text::{escaped, is_unprintable, quoted};
 use crate::trust::{Found, TrustError, Trusted};
 
 /// The answer to "may this archive be loaded?", with all that led to it.
@@ -415,18 +415,35 @@ impl Verdict {
     }
 
     /// The verdict as one JSON object of the schema `plimsoll/verdict/v1`, indented, with a newline at the end.
+    ///
+    /// It is safe to print: control and invisible characters in its strings are written as `\u` and four hex digits.
     #[must_use]
     pub fn to_json(&self) -> String {
         let json = Json::of(self);
         // Strings and integers with fixed keys: there is nothing in it that cannot be written.
         let mut text = serde_json::to_string_pretty(&json).unwrap_or_else(|_| UNWRITABLE.to_owned());
         text.push('\n');
-        text
+        without_control(&text)
     }
 }
 
 /// Never "trusted": whoever reads it must not load.
 const UNWRITABLE: &str = r#"{"schema": "plimsoll/verdict/v1", "verdict": "undecided", "findings": []}"#;
+
+/// JSON lets the characters from U+007F on stand for themselves, and terminals obey some of them. Outside of strings there are none.
+fn without_control(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || !is_unprintable(c) {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            out.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    out
+}
 
 /// The shape of the JSON, in the order in which it is written.
 #[derive(Serialize)]
@@ -622,4 +639,19 @@ impl MetadataReport {
 
 fn shown(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_safe_to_print_and_says_the_same() {
+        let name = "a\u{1b}[2J\u{7f}\u{9b}31m\u{202e}\u{e0041}\né\u{1f600}\"\\";
+        let json = Verdict::not_started("usage", "x", name).to_json();
+        assert!(json.chars().all(|c| c == '\n' || !is_unprintable(c)), "{json:?}");
+        assert!(json.contains("\\u009b31m\\u202e\\udb40\\udc41\\né\u{1f600}"), "{json}");
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["archive"]["path"], name);
+    }
 }

@@ -127,3 +127,29 @@ fn each_row_of_the_readme_about_maps_is_true() {
     assert_eq!(verify("one-signer.json", "good/app.tar").findings()[1].code(), "repository-shares-key");
     assert_eq!(verify("frozen.json", "good/app.tar").findings()[1].repository(), Some("vendor"));
 }
+
+#[test]
+fn every_name_must_be_signed_for_this_very_image() {
+    let source = |name: &str| fs::read(samples().join("source").join(name)).unwrap();
+    let (manifest, other) = (source("app.manifest.json"), source("app-old.manifest.json"));
+    // What `1.3` and `1.5` are signed to be, beside `1.4`: one name comes before it and one after.
+    let cases: &[(&str, &str, Option<&[u8]>, &str)] = &[
+        ("the same image", "1.3", Some(&manifest), "trusted"),
+        ("the same image", "1.5", Some(&manifest), "trusted"),
+        ("another image", "1.3", Some(&other), "config-digest-mismatch"),
+        ("another image", "1.5", Some(&other), "config-digest-mismatch"),
+        ("nothing", "1.3", None, "image-not-signed"),
+        ("nothing", "1.5", None, "image-not-signed"),
+    ];
+    for (what, tag, signed, expected) in cases {
+        let mut repo = support::samples::repository(&manifest);
+        if let Some(signed) = signed {
+            repo.target("team", &format!("registry.example/team/app/{tag}/manifest.json"), signed).write();
+        }
+        let tags = format!(r#"["{}","registry.example/team/app:{tag}"]"#, support::samples::IMAGE);
+        let archive = support::samples::retag(&source("app.tar"), &tags);
+        let verifier = Verifier::new(support::source::client(&repo, Store::in_memory()));
+        let verdict = verifier.verify_archive(archive, "app.tar");
+        assert_eq!(code(&verdict), *expected, "{tag} is signed to be {what}: {verdict}");
+    }
+}

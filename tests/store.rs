@@ -77,7 +77,7 @@ fn it_holds_what_was_trusted_byte_for_byte() {
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["root.json", "roots/2", "roots/3", "snapshot.json", "targets.json", "team.json", "timestamp.json"]
+        ["pinned", "root.json", "roots/2", "roots/3", "snapshot.json", "targets.json", "team.json", "timestamp.json"]
     );
     for (local, remote) in [
         ("root.json", "3.root.json"),
@@ -93,8 +93,23 @@ fn it_holds_what_was_trusted_byte_for_byte() {
 
 #[test]
 fn role_names_do_not_leave_it() {
-    let names =
-        ["../up", "a/b", "..", ".", "?x", "#x", "%2e%2e", "nul\u{1}", "Ünï", "con:", "sp ace", &"x".repeat(300)];
+    let names = [
+        "../up",
+        "a/b",
+        "..",
+        ".",
+        "?x",
+        "#x",
+        "%2e%2e",
+        "nul\u{1}",
+        "Ünï",
+        "con:",
+        "sp ace",
+        &"x".repeat(300),
+        "Timestamp",
+        "ROOT",
+        "Roots",
+    ];
     for name in names {
         let store = folder("names");
         let mut repo = Repo::new();
@@ -105,7 +120,8 @@ fn role_names_do_not_leave_it() {
         assert_eq!(session.fetch(&found).unwrap(), b"x", "{name:?}");
         drop(session);
         let kept = contents(&store).len();
-        assert_eq!(kept, if name.len() > 200 { 4 } else { 5 }, "{name:?}: {:?}", contents(&store).keys());
+        let is_kept = name.len() <= 200 && !["Timestamp", "ROOT"].contains(&name);
+        assert_eq!(kept, if is_kept { 6 } else { 5 }, "{name:?}: {:?}", contents(&store).keys());
         let up: Vec<_> = fs::read_dir(store.parent().unwrap()).unwrap().flatten().map(|e| e.file_name()).collect();
         assert!(!up.iter().any(|f| f.to_string_lossy().contains("up.json")), "{up:?}");
     }
@@ -177,6 +193,67 @@ fn a_lost_root_chain_does_not_hide_that_a_newer_root_was_seen() {
     hidden.publish().publish().publish();
     assert_eq!(refresh(&hidden, &path), Err("metadata-rollback"));
     assert_eq!(refresh(&repo, &path), Ok([3, 3, 3, 3]), "the honest mirror is followed");
+}
+
+#[test]
+fn a_damaged_root_chain_takes_no_floor_away() {
+    // The second root took a timestamp key away. That it must be fetched again is no reason to forget what came after it.
+    let mut old = Repo::new();
+    old.rotate("timestamp", &[NEW]).publish();
+    let mut new = old.clone();
+    new.publish().rotate("root", &[NEW]);
+    let path = folder("damaged_chain");
+    let good = refresh(&new, &path).unwrap();
+    let files = contents(&path);
+    type Damage = fn(&mut BTreeMap<String, Vec<u8>>);
+    let cases: &[(&str, Damage)] = &[
+        ("as it is", |_| {}),
+        ("one bit", |f| f.get_mut("roots/2").unwrap()[100] ^= 1),
+        ("one root lost", |f| drop(f.remove("roots/2"))),
+        ("all but the newest lost", |f| f.retain(|name, _| !name.starts_with("roots/"))),
+    ];
+    for (name, damage) in cases {
+        let mut state = files.clone();
+        damage(&mut state);
+        restore(&path, &state);
+        let mut rolled_back = new.clone();
+        for file in ["metadata/timestamp.json", "metadata/3.snapshot.json"] {
+            match old.files.get(file) {
+                Some(bytes) => drop(rolled_back.files.insert(file.to_owned(), bytes.clone())),
+                None => drop(rolled_back.files.remove(file)),
+            }
+        }
+        assert_eq!(refresh(&rolled_back, &path), Err("metadata-rollback"), "{name}");
+        assert_eq!(refresh(&new, &path), Ok(good), "{name}");
+    }
+}
+
+#[test]
+fn a_store_belongs_to_the_root_it_was_first_used_with() {
+    let path = folder("other_root");
+    let repo = aged();
+    assert_eq!(refresh(&repo, &path), Ok([3, 3, 3, 3]));
+    let before = contents(&path);
+    let with_pin = |repo: &Repo, pin: Vec<u8>| {
+        let client = Client::new(pin, MemorySource::new(repo), Store::folder(&path)).with_time(NOW.parse().unwrap());
+        client.refresh().map(|session| session.trusted().root().version()).map_err(|e| code(&e))
+    };
+    // Another repository, whether its root is older or newer than what was seen.
+    let mut other = Repo::new();
+    other.signed("root")["x-name"] = json!("other");
+    other.files.remove("metadata/1.root.json");
+    other.write();
+    assert_eq!(with_pin(&other, other.pinned()), Err("store-of-another-root"));
+    for _ in 0..5 {
+        other.bump("root").write_role("root");
+    }
+    assert_eq!(with_pin(&other, other.pinned()), Err("store-of-another-root"));
+    assert_eq!(contents(&path), before, "nothing of what was remembered is lost");
+    // A later root of the same chain, and the same root with its signatures written differently.
+    assert_eq!(with_pin(&repo, repo.files["metadata/3.root.json"].clone()), Ok(3));
+    let first: serde_json::Value = serde_json::from_slice(&repo.pinned()).unwrap();
+    assert_eq!(with_pin(&repo, serde_json::to_vec(&first).unwrap()), Ok(3));
+    assert_eq!(contents(&path), before);
 }
 
 #[test]
@@ -260,6 +337,15 @@ fn one_process_at_a_time() {
     assert!(text.contains(&format!("in use by process {}", std::process::id())), "{text}");
     drop(held);
     assert!(waiting.refresh().is_ok());
+}
+
+#[test]
+fn one_session_at_a_time_in_memory_too() {
+    let client = client(&Repo::new(), Store::in_memory()).with_lock_wait(Duration::from_millis(50));
+    let session = client.refresh().unwrap();
+    assert_eq!(code(&client.refresh().unwrap_err()), "store-locked");
+    drop(session);
+    assert!(client.refresh().is_ok());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::type_complexity,
     reason = "tests state what they expect"
 )]
@@ -10,9 +11,9 @@
 mod support;
 
 use plimsoll::client::Store;
-use plimsoll::trust::Absence;
+use plimsoll::trust::{Absence, Step};
 use serde_json::json;
-use support::repo::{NOW, Repo, Signer, TARGETS};
+use support::repo::{NOW, Repo, Signer, TARGETS, envelope};
 use support::source::{client, code};
 
 const NEW: Signer = Signer(40);
@@ -159,6 +160,44 @@ fn a_delegated_role_is_trusted_for_its_own_delegation_only() {
     let mut session = good.refresh().unwrap();
     assert!(session.find("a/1").unwrap().is_ok());
     assert!(session.find("b/2").unwrap().is_ok());
+}
+
+#[test]
+fn a_second_file_of_a_role_borrows_no_trust_from_the_first() {
+    // A and B both delegate to D, each with its own key. D's two files have one version; the first gives C to NEW, the second to
+    // OTHER. C is signed by NEW alone. A program that brings the second file where the first is loaded must not get C by it.
+    let mut repo = graph(&[("targets", "A", &["a/*"], false), ("targets", "B", &["b/*"], false)]);
+    let (one, two) = (Signer(50), Signer(51));
+    repo.delegate("A", "D", &["a/*"], &[one], false).delegate("B", "D", &["b/*"], &[two], false);
+    let mut second = repo.role("D").clone();
+    repo.delegate("D", "C", &["*/*"], &[NEW], false).target("C", "a/1", b"one").target("C", "b/2", b"two").write();
+    let mut other = repo.clone();
+    other.signed("D")["delegations"] = json!(null);
+    other.delegate("D", "C", &["*/*"], &[OTHER], false);
+    (second.signed, second.signers) = (other.signed("D").clone(), vec![two]);
+    let second = envelope(&second.signed, &second.signers);
+
+    let client = client(&repo, Store::in_memory());
+    let mut session = client.refresh().unwrap();
+    assert!(session.find("a/1").unwrap().is_ok());
+    let mut trusted = session.trusted().clone();
+    let mut search = trusted.search("b/2");
+    let Step::Need(request) = search.step().unwrap() else { panic!("B is not loaded yet") };
+    assert_eq!(request.role().as_str(), "B");
+    search.provide(&repo.files["metadata/1.B.json"]).unwrap();
+    assert_eq!(search.step().unwrap_err().code(), "metadata-threshold", "the first file of D is not signed for B");
+    assert_eq!(search.provide(&second).unwrap_err().code(), "metadata-threshold");
+    assert_eq!(search.step().unwrap_err().code(), "metadata-threshold", "and it stays so");
+    // The twin: where no file of D is loaded, the second one is good, and C is not signed as that one asks.
+    let twin = support::source::client(&repo, Store::in_memory());
+    let mut fresh = twin.refresh().unwrap().trusted().clone();
+    let mut search = fresh.search("b/2");
+    for file in [&repo.files["metadata/1.B.json"], &second] {
+        assert!(matches!(search.step().unwrap(), Step::Need(_)));
+        search.provide(file).unwrap();
+    }
+    assert!(matches!(search.step().unwrap(), Step::Need(_)));
+    assert_eq!(search.provide(&repo.files["metadata/1.C.json"]).unwrap_err().code(), "metadata-threshold");
 }
 
 #[test]

@@ -831,7 +831,7 @@ fn a_target_is_exactly_what_was_signed() {
                 r.signed("targets")["targets"]["a/b"]["hashes"] = json!({"md5": "00"});
                 r.write();
             },
-            Err("repository-incomplete"),
+            Err("signed-hash-unknown"),
         ),
         (
             "longer than fits into memory",

@@ -34,9 +34,8 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "NAME", value_parser = image)]
     pub(crate) image: Option<ImageName>,
 
-    /// The TUF repository: a folder that holds metadata/ and targets/
-    #[arg(long, value_name = "DIR", required_unless_present = "map", conflicts_with = "map")]
-    pub(crate) repository: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) repository: Repository,
 
     /// The root that you trust, from a source other than the repository
     #[arg(long, value_name = "ROOT.json", required_unless_present = "map", conflicts_with = "map")]
@@ -79,6 +78,22 @@ impl Verify {
         }
         client
     }
+}
+
+/// Either one place, or two.
+#[derive(Debug, Args)]
+pub(crate) struct Repository {
+    /// The TUF repository: a folder or http(s) address below which are metadata/ and targets/
+    #[arg(long, value_name = "DIR_OR_URL", required_unless_present_any = ["metadata", "targets", "map"], conflicts_with = "map")]
+    pub(crate) repository: Option<PathBuf>,
+
+    /// Instead of --repository: the folder or address of the metadata files alone
+    #[arg(long, value_name = "DIR_OR_URL", requires = "targets", conflicts_with_all = ["repository", "map"])]
+    pub(crate) metadata: Option<PathBuf>,
+
+    /// Instead of --repository: the folder or address of the target files alone
+    #[arg(long, value_name = "DIR_OR_URL", requires = "metadata", conflicts_with_all = ["repository", "map"])]
+    pub(crate) targets: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

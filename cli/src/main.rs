@@ -5,15 +5,15 @@
 mod args;
 mod input;
 mod map;
+mod repository;
 mod show;
 mod state;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use plimsoll::client::{Client, DirSource, Source, Store};
+use plimsoll::client::{Client, Store};
 use plimsoll::verdict::Verdict;
 use plimsoll::verify::Verifier;
 
@@ -35,18 +35,20 @@ fn verify(arguments: Verify) -> Result<Verdict, Box<Verdict>> {
     let path = arguments.archive.display().to_string();
     let not_started = |code, message: String| Box::new(Verdict::not_started(code, &message, &path));
 
-    let mut verifier = match &arguments.map {
-        Some(map) => Verifier::by_map(map::repositories(map, &arguments).map_err(|(code, e)| not_started(code, e))?),
-        None => {
-            let root = input::root(arguments.root.as_deref().unwrap_or(Path::new("")))
-                .map_err(|e| not_started("pinned-root-unreadable", e))?;
-            let source = DirSource::repository(arguments.repository.as_deref().unwrap_or(Path::new("")))
+    let mut verifier = match (&arguments.map, &arguments.root) {
+        (Some(map), _) => {
+            Verifier::by_map(map::repositories(map, &arguments).map_err(|(code, e)| not_started(code, e))?)
+        }
+        (None, Some(root)) => {
+            let root = input::root(root).map_err(|e| not_started("pinned-root-unreadable", e))?;
+            let source = repository::open(&arguments.repository)
                 .map_err(|e| not_started("repository-unreadable", show::chain(&e)))?;
             let store = arguments.store.clone().map_or_else(|| state::default_store(&root), Ok);
             let store = store.map_err(|e| not_started("usage", e))?;
-            let source: Box<dyn Source> = Box::new(source);
             Verifier::new(arguments.configure(Client::new(root, source, Store::folder(store))))
         }
+        // The parser of the arguments does not let this pass.
+        (None, None) => return Err(not_started("usage", "either --map or --root is needed".to_owned())),
     };
     if let Some(image) = arguments.image {
         verifier = verifier.with_image(image);
@@ -67,15 +69,26 @@ fn verify(arguments: Verify) -> Result<Verdict, Box<Verdict>> {
 
 /// Help and version are what was asked for; all else is wrong usage, reported as JSON too if that was asked for.
 fn usage(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if is_help && asked_for_help_alone() {
         return show::help(error);
     }
-    show::diagnostic(&error.to_string());
+    let text = if is_help { HELP_AMONG_OTHERS.to_owned() } else { error.to_string() };
+    show::diagnostic(&show::printable(&text));
     if asked_for_json() {
-        let message = show::first_line(&error.to_string());
+        let message = show::first_line(&text);
         return show::verdict(&Verdict::not_started("usage", &message, ""), Format::Json);
     }
     ExitCode::from(2)
+}
+
+const HELP_AMONG_OTHERS: &str = "error: help was asked for among other arguments, so nothing was verified; \
+an archive whose name starts with a hyphen goes after --\n";
+
+/// An archive may be called `-h.tar`. Exit code 0 means "trusted", so it must not come from a name that only looks like an option.
+fn asked_for_help_alone() -> bool {
+    let alone = ["verify", "help", "--help", "-h", "--version", "-V"];
+    std::env::args_os().skip(1).all(|argument| alone.iter().any(|a| argument == *a))
 }
 
 /// The arguments could not be parsed, so they are looked at one by one.

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use plimsoll::client::{Client, DirSource, Mirrors, Source, SourceError, Store};
+use plimsoll::client::{Client, Mirrors, Source, SourceError, Store};
 use plimsoll::map::{Location, PinnedMap, PinnedRepository, Repositories};
 
 use crate::args::Verify;
-use crate::{show, state};
+use crate::{repository, show, state};
 
 /// Reads the map and what is pinned beside it. An error comes with its code.
 pub(crate) fn repositories(
@@ -35,12 +35,7 @@ fn store(repository: &PinnedRepository, folder: Option<&Path>) -> Result<PathBuf
 
 fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
     match location {
-        Location::Folder(folder) => Ok(Box::new(DirSource::repository(folder)?)),
-        Location::Address(address) => {
-            // Only the scheme: a password in the address must not be echoed.
-            let scheme = address.split_once("://").map_or("", |(scheme, _)| scheme);
-            let what = "only folders can be read; copy the repository and name its folder".to_owned();
-            Err(SourceError::NoRepository { place: format!("{scheme}://..."), what })
-        }
+        Location::Folder(folder) => repository::whole(folder),
+        Location::Address(address) => repository::whole(Path::new(address)),
     }
 }

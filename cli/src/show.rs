@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use plimsoll::text::escaped;
 use plimsoll::verdict::Verdict;
 
 use crate::args::Format;
@@ -41,10 +42,15 @@ pub(crate) fn diagnostic(text: &str) {
     let _nobody_to_tell = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// The first line of a usage error, without its prefix.
+/// A usage error, fit for a terminal: it repeats arguments as they were given, and names of files may be anybody's.
+pub(crate) fn printable(text: &str) -> String {
+    text.lines().map(|line| format!("{}\n", escaped(line))).collect()
+}
+
+/// The first line of a usage error, without its prefix, fit for a terminal.
 pub(crate) fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    escaped(line.strip_prefix("error: ").unwrap_or(line)).to_string()
 }
 
 /// An error and its causes in one line.

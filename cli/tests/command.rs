@@ -367,8 +367,8 @@ fn a_map_that_cannot_be_used_is_undecided_and_says_where() {
         assert_eq!(json["findings"][0]["code"], *code, "{name}: {json:#}");
         assert!(json["findings"][0]["message"].as_str().unwrap().contains(message), "{name}: {json:#}");
     }
-    // An address is a location, though one that the command cannot read yet.
-    let address = genuine.replace("../security", "https://security.example/tuf").replace("../good", &good);
+    // An address is a location, too. Nobody answers at this one.
+    let address = genuine.replace("../security", "http://127.0.0.1:1/tuf").replace("../good", &good);
     fs::copy(samples("map/security/root.json"), home.join("same/security/root.json")).unwrap();
     let output = run(&["--map", &written("same/map.json", &address)]);
     assert_eq!(output.status.code(), Some(2));
@@ -551,8 +551,30 @@ fn help_and_version_are_no_errors() {
         assert!(text(&help.stdout).contains(option), "{option}");
     }
     assert_eq!(run(&["--version"]).status.code(), Some(0));
+    assert_eq!(run(&["help", "verify"]).status.code(), Some(0));
     assert_eq!(run(&[]).status.code(), Some(2));
     assert_eq!(run(&["verify"]).status.code(), Some(2));
+}
+
+#[test]
+fn an_archive_that_is_called_like_an_option_is_not_trusted() {
+    // `for f in *.tar; do plimsoll verify "$f" ... && docker load -i "$f"; done`, and somebody names a file `-h.tar`.
+    let home = folder("option");
+    let pinned = ["--repository", &samples("good"), "--root", &samples("root.json")];
+    for name in ["-h.tar", "-h", "--help", "--version", "-V", "--", "--trusted"] {
+        for arguments in [[&["verify", name], &pinned[..]].concat(), [&["verify"], &pinned[..], &[name]].concat()] {
+            let output = plimsoll(&home).args(&arguments).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+            assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+        }
+        let output = plimsoll(&home).args(as_json(&["verify", name])).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert_eq!(json(&output)["verdict"], "undecided", "{name}");
+    }
+    fs::copy(samples("good/app.tar"), home.join("-h.tar")).unwrap();
+    let mut after = plimsoll(&home);
+    after.current_dir(&home).arg("verify").args(pinned).args(["--", "-h.tar"]);
+    assert_eq!(after.output().unwrap().status.code(), Some(0));
 }
 
 #[test]
@@ -565,4 +587,13 @@ fn names_from_outside_do_not_reach_the_terminal_raw() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(!output.stdout.contains(&0x1b), "{:?}", text(&output.stdout));
+
+    // An error about arguments repeats them.
+    for arguments in [["verify", "--a\u{1b}[31mb.tar"], ["--format=json", "\u{9b}31m"]] {
+        let output = plimsoll(&home).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        for printed in [text(&output.stdout), text(&output.stderr)] {
+            assert!(!printed.contains(['\u{1b}', '\u{9b}']), "{printed:?}");
+        }
+    }
 }

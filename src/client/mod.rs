@@ -6,6 +6,9 @@
 //! - What is local is verified again, down from the pinned root, as if it had just been received.
 //! - "Not trusted" and "could not be decided" are different types: [`TrustError`] and [`Undecided`].
 
+mod download;
+#[cfg(feature = "http")]
+mod http;
 mod mirrors;
 mod source;
 mod store;
@@ -15,12 +18,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+#[cfg(feature = "http")]
+pub use self::http::HttpSource;
 pub use self::mirrors::Mirrors;
 pub use self::source::{DirSource, Source, SourceError};
 pub use self::store::{LockedStore, Store, StoreError};
 use crate::limits::MetadataLimits;
-use crate::metadata::RoleName;
 use crate::metadata::roles::Root;
+use crate::metadata::{RoleName, Signed};
 use crate::text::quoted;
 use crate::trust::{
     self, Absence, AfterRoot, AfterSnapshot, AfterTimestamp, Found, RoleRequest, Roots, Rotation, Rules,
@@ -51,6 +56,14 @@ pub enum Undecided {
     /// The local store could not be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A target could not be written where it was to be kept.
+    #[error("cannot write {}", quoted(.file))]
+    Write {
+        /// The file.
+        file: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The repository lacks a file that it must have.
     #[error("the repository has no file {}", quoted(.0))]
     Missing(String),
@@ -60,6 +73,9 @@ pub enum Undecided {
     /// The repository has more new roots than one refresh follows [TUF 5.3.3]. Those that were followed are stored.
     #[error("more than {0} new roots; what was followed is stored, so the next refresh goes on from there")]
     TooManyRoots(u32),
+    /// The store was made with another pinned root, and this one is not of its chain.
+    #[error("the local store belongs to another root, {}; use another store", quoted(.0))]
+    OtherStore(String),
     /// The clock shows a time before one at which an earlier refresh succeeded. A wrong clock must not revive expired metadata.
     #[error("the clock shows {}, but {} was seen before; if that was wrong, remove {}", shown(.now), shown(.seen), quoted(.file))]
     ClockBehind {
@@ -79,9 +95,11 @@ impl Undecided {
         match self {
             Self::Source(_) => "repository-unreadable",
             Self::Missing(_) => "repository-incomplete",
+            Self::Write { .. } => "target-unwritable",
             Self::Store(StoreError::Locked { .. }) => "store-locked",
             Self::Store(_) => "store-unusable",
             Self::PinnedRoot(_) => "pinned-root-invalid",
+            Self::OtherStore(_) => "store-of-another-root",
             Self::TooManyRoots(_) => "too-many-roots",
             Self::ClockBehind { .. } => "clock-behind",
         }
@@ -151,7 +169,7 @@ impl<S: Source> Client<S> {
         Self { remembers_time: true, ..self }
     }
 
-    /// Waits for at most `wait` for another process that uses the store. Default 30 s.
+    /// Waits for at most `wait` for another process, or another [`Session`], that uses the store. Default 30 s.
     #[must_use]
     pub fn with_lock_wait(self, wait: Duration) -> Self {
         Self { lock_wait: wait, ..self }
@@ -173,7 +191,7 @@ impl<S: Source> Client<S> {
         self.check_clock(&store, start)?;
         let rules = Rules::at(start).with_max_staleness(self.max_staleness).with_limits(self.limits.clone());
 
-        let root = self.refresh_root(&mut store, rules)?;
+        let root = self.refresh_root(&mut store, &rules)?;
         let timestamp = self.refresh_timestamp(&mut store, root)?;
         let snapshot = self.refresh_snapshot(&mut store, &timestamp)?;
         let trusted = self.refresh_targets(&mut store, &snapshot)?;
@@ -183,18 +201,20 @@ impl<S: Source> Client<S> {
     }
 
     /// 5.2 and 5.3: from the pinned root over the stored ones to the newest of the repository.
-    fn refresh_root(&self, store: &mut LockedStore<'_>, rules: Rules) -> Result<AfterRoot, ClientError> {
+    fn refresh_root(&self, store: &mut LockedStore<'_>, rules: &Rules) -> Result<AfterRoot, ClientError> {
         let mut roots = Roots::pin(&self.pinned, rules.clone()).map_err(Undecided::PinnedRoot)?; // 5.2
+        claim_store(store, roots.root(), rules)?;
+        let seen = self.newest_root_seen(store, rules)?;
         self.replay_stored_roots(store, &mut roots)?;
-        let newer = self.follow_new_roots(store, &mut roots);
-        if self.newer_stored_root(store, roots.root().version(), &rules)?.is_none() {
+        let newer = self.follow_new_roots(store, &mut roots, seen);
+        let found = roots.root().version();
+        if seen <= found {
             store.write("root.json", roots.root().bytes())?;
         }
         newer?;
-        if let Some(stored) = self.newer_stored_root(store, roots.root().version(), &rules)? {
-            let found = roots.root().version();
+        if seen > found {
             let what = "version".to_owned();
-            return Err(TrustError::Rollback { role: RoleName::Root, what, trusted: stored, found }.into());
+            return Err(TrustError::Rollback { role: RoleName::Root, what, trusted: seen, found }.into());
         }
         let mut root = roots.finish()?; // 5.3.10
         // One that does not verify any more was tampered with, or its keys are gone: then there is no floor [5.3.11].
@@ -223,18 +243,20 @@ impl<S: Source> Client<S> {
     }
 
     /// 5.3.3 to 5.3.9. A newer root that is not trusted ends the update: going on with the old one would be a freeze.
-    fn follow_new_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots) -> Result<(), ClientError> {
+    fn follow_new_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots, seen: u64) -> Result<(), ClientError> {
         for _ in 0..self.limits.root_rotations {
             let version = roots.next_version()?;
             let Some(bytes) = self.fetch_metadata(&format!("{version}.root.json"), self.limits.root)? else {
                 return Ok(());
             };
-            let rotation = roots.rotate(&bytes)?;
-            if rotation == Rotation::Forget {
+            // A root that was seen before is followed again where the stored chain is damaged. What is remembered is younger than
+            // it then, and was signed by the keys that it left.
+            let forget = roots.rotate(&bytes)? == Rotation::Forget && version > seen;
+            if forget {
                 store.write(FORGET, version.to_string().as_bytes())?;
             }
             store.write(&stored_root(version), &bytes)?; // 5.3.8
-            if rotation == Rotation::Forget {
+            if forget {
                 forget_signed_by_old_keys(store)?; // 5.3.11
             }
         }
@@ -245,17 +267,11 @@ impl<S: Source> Client<S> {
         }
     }
 
-    /// The version of the stored root, if that is a real root and newer than `reached`: then a part of the chain was lost here, or the
-    /// store belongs to another repository, and the one at hand does not lead to that root.
-    fn newer_stored_root(
-        &self,
-        store: &LockedStore<'_>,
-        reached: u64,
-        rules: &Rules,
-    ) -> Result<Option<u64>, ClientError> {
-        let Some(bytes) = store.read("root.json", self.limits.root)? else { return Ok(None) };
-        let stored = Roots::pin(&bytes, rules.clone()).ok().map(|stored| stored.root().version());
-        Ok(stored.filter(|version| *version > reached))
+    /// The version of the newest root that an earlier refresh ended with; 0 if there was none. If the repository at hand does not lead to
+    /// that root, a part of the chain was lost here and the repository hides it.
+    fn newest_root_seen(&self, store: &LockedStore<'_>, rules: &Rules) -> Result<u64, ClientError> {
+        let Some(bytes) = store.read("root.json", self.limits.root)? else { return Ok(0) };
+        Ok(Roots::pin(&bytes, rules.clone()).map_or(0, |stored| stored.root().version()))
     }
 
     /// 5.4.
@@ -379,20 +395,24 @@ impl<S: Source> Session<'_, S> {
     ///
     /// # Errors
     ///
-    /// [`TrustError::TooLarge`] if it is longer than [`MetadataLimits::target_in_memory`], and if it is not what was signed;
-    /// [`Undecided::Missing`] if the repository has no such file.
+    /// [`TrustError::TooLarge`] if it is longer than [`MetadataLimits::target_in_memory`], [`TrustError::NoKnownHash`] if nothing binds
+    /// its bytes, and if it is not what was signed; [`Undecided::Missing`] if the repository has no such file.
     pub fn fetch(&self, found: &Found) -> Result<Vec<u8>, ClientError> {
         let (path, file) = (found.path(), found.file());
         let limit = self.client.limits.target_in_memory;
         if file.length() > limit {
             return Err(TrustError::TooLarge { file: path.to_owned(), limit }.into());
         }
-        for name in target_names(found, self.trusted.root().consistent_snapshot()) {
+        let names = target_names(found, self.trusted.root().consistent_snapshot());
+        if names.is_empty() {
+            return Err(TrustError::NoKnownHash { file: path.to_owned() }.into());
+        }
+        for name in names {
             let Some(reader) = self.client.source.target(&name)? else { continue };
             // One byte past the end is enough to see that it does not end there.
             let mut bytes = Vec::new();
             let read = reader.take(file.length().saturating_add(1)).read_to_end(&mut bytes);
-            read.map_err(|source| SourceError::Io { file: name, source })?;
+            read.map_err(|source| SourceError::reading(&name, source))?;
             trust::check_target(path, file, &bytes)?;
             return Ok(bytes);
         }
@@ -400,6 +420,23 @@ impl<S: Source> Session<'_, S> {
     }
 }
 
+/// A store belongs to the root that was pinned when it was first used, and to those of its chain. With another one its memory would be
+/// taken for a rollback, or be lost.
+fn claim_store(store: &mut LockedStore<'_>, pinned: &Signed<Root>, rules: &Rules) -> Result<(), ClientError> {
+    let limit = rules.limits().root;
+    let same = |bytes: &[u8]| trust::same_content(bytes, pinned.bytes());
+    // What is no root, signed as it demands itself, is damage: whoever claims the store next mends it.
+    let owner = store.read(PINNED, limit)?.filter(|bytes| Roots::pin(bytes, rules.clone()).is_ok());
+    match owner {
+        None => Ok(store.write(PINNED, pinned.bytes())?),
+        Some(owner) if same(&owner) => Ok(()),
+        Some(_) if store.read(&stored_root(pinned.version()), limit)?.is_some_and(|member| same(&member)) => Ok(()),
+        Some(_) => Err(Undecided::OtherStore(store.describe(PINNED)).into()),
+    }
+}
+
+/// The root that was pinned when the store was first used.
+const PINNED: &str = "pinned";
 /// The version of the root that made a timestamp or snapshot worthless, until both are gone.
 const FORGET: &str = "forget";
 /// The highest time at which a refresh succeeded.
@@ -410,9 +447,14 @@ fn stored_root(version: u64) -> String {
     format!("roots/{version}")
 }
 
-/// `None` for a name that may be too long for a file system; such a role is fetched each time.
+/// `None` for a name that may be too long for a file system, and for one that is a top-level role's but for its case: where file names
+/// have no case, the file of a delegated role called `Timestamp` would take the remembered timestamp's place, and its floor away. Such a
+/// role is fetched each time.
 fn stored_role(role: &RoleName) -> Option<String> {
-    Some(format!("{}.json", encoded(role.as_str()))).filter(|name| name.len() <= 200)
+    let name = format!("{}.json", encoded(role.as_str()));
+    let is_taken = |top: &RoleName| name.eq_ignore_ascii_case(&format!("{top}.json"));
+    let top = [RoleName::Root, RoleName::Timestamp, RoleName::Snapshot, RoleName::Targets];
+    (name.len() <= 200 && !top.iter().any(is_taken)).then_some(name)
 }
 
 fn forget_signed_by_old_keys(store: &mut LockedStore<'_>) -> Result<(), StoreError> {
@@ -442,15 +484,17 @@ fn target_names(found: &Found, consistent: bool) -> Vec<String> {
     if !consistent {
         return vec![found.path().to_owned()];
     }
-    let (folder, name) = found.path().rsplit_once('/').map_or(("", found.path()), |(folder, name)| (folder, name));
-    let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    // With its slash, also where that is all of it: `/a` is not `a`.
+    let (folder, name) = found.path().split_at(found.path().rfind('/').map_or(0, |slash| slash.saturating_add(1)));
     let hashes = found.file().hashes();
     let hashes = [hashes.sha256().map(|hash| hash.to_hex()), hashes.sha512().map(|hash| hash.to_hex())];
     hashes.into_iter().flatten().map(|hash| format!("{folder}{hash}.{name}")).collect()
 }
 
-/// A role name as one path segment: everything but unreserved characters [RFC 3986 2.3] percent-encoded.
-fn encoded(name: &str) -> String {
+/// A role name or target path as one path segment: everything but unreserved characters [RFC 3986 2.3] percent-encoded, so that it can be
+/// a part of a URL and, unless it is `.`, `..` or too long, the name of a file.
+#[must_use]
+pub fn encoded(name: &str) -> String {
     let mut out = String::new();
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -465,7 +509,7 @@ fn encoded(name: &str) -> String {
 fn read_bounded(reader: Box<dyn Read + '_>, file: &str, limit: u64) -> Result<Vec<u8>, ClientError> {
     let mut bytes = Vec::new();
     let read = reader.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|source| SourceError::Io { file: file.to_owned(), source })?;
+    read.map_err(|source| SourceError::reading(file, source))?;
     if u64::try_from(bytes.len()).map_or(true, |n| n > limit) {
         return Err(TrustError::TooLarge { file: file.to_owned(), limit }.into());
     }

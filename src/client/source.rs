@@ -12,7 +12,7 @@ use crate::text::quoted;
 /// - `None` means that the repository has no such file (HTTP 404 or 403, no such file). It ends the search for newer roots
 ///   [TUF 5.3.3]. Everything else that goes wrong must be an error: `None` on a time-out would let an attacker hide a new root.
 /// - A reader must end or fail at some time. How much is read of it is bounded by the caller, so it may be endless, but it should not
-///   trickle for ever.
+///   trickle for ever. It may wrap a [`SourceError`] in its [`io::Error`], which is then reported as it is.
 pub trait Source {
     /// Opens a role file. `name` is its name below `metadata/`, already percent-encoded as one path segment: `7.root.json`,
     /// `team%2Fapp.json`.
@@ -67,6 +67,53 @@ pub enum SourceError {
     /// A target path that is no plain relative path.
     #[error("the target path {} cannot be a file name here", quoted(.0))]
     Path(String),
+    /// The address of a repository that cannot be used.
+    #[error("the address {} cannot be used: {why}", quoted(.url))]
+    UnsupportedUrl {
+        /// The address, without user name and password.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The server's answer was neither the file nor that there is none.
+    #[error("cannot read {}: the server answered {status}", quoted(.file))]
+    Status {
+        /// The file's address.
+        file: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The server did not answer, or went on, as fast as it must: an attack that holds an update up, or a network that is too slow.
+    #[error("cannot read {}: too slow: {what}", quoted(.file))]
+    TooSlow {
+        /// The file's address.
+        file: String,
+        /// What took too long, and how long it may take.
+        what: String,
+    },
+    /// A redirect that is not followed.
+    #[error("cannot read {}: redirect refused: {why}", quoted(.file))]
+    Redirect {
+        /// The file's address, before any redirect.
+        file: String,
+        /// Why it is not followed.
+        why: &'static str,
+    },
+    /// The server encoded the file, although nothing but the file itself was asked for: what would have to be decoded is unverified.
+    #[error("cannot read {}: content encoding {} was not asked for", quoted(.file), quoted(.encoding))]
+    ContentEncoding {
+        /// The file's address.
+        file: String,
+        /// The encoding, as the server names it.
+        encoding: String,
+    },
+}
+
+impl SourceError {
+    /// Reading `file` failed halfway. A source whose reader knows better why wraps its own `SourceError` in the [`io::Error`].
+    pub(super) fn reading(file: &str, source: io::Error) -> Self {
+        source.downcast().unwrap_or_else(|source| Self::Io { file: file.to_owned(), source })
+    }
 }
 
 /// A repository in a folder, such as a mounted stick or share.
@@ -77,6 +124,12 @@ pub struct DirSource {
 }
 
 impl DirSource {
+    /// Two folders, one for the metadata and one for the targets.
+    #[must_use]
+    pub fn new(metadata: &Path, targets: &Path) -> Self {
+        Self { metadata: metadata.to_path_buf(), targets: targets.to_path_buf() }
+    }
+
     /// A folder that holds `metadata/` and `targets/`.
     ///
     /// # Errors
@@ -106,11 +159,15 @@ impl Source for DirSource {
     }
 }
 
+/// Whether a path names one file and stays below the folder that it is relative to: no empty part, no `.`, no `..`, no NUL. The first
+/// two would give one file several names.
+pub(super) fn is_plain(name: &str) -> bool {
+    name.split('/').all(|part| !part.is_empty() && part != "." && part != "..") && !name.contains('\0')
+}
+
 fn open(folder: &Path, name: &str) -> Result<Option<Box<dyn Read>>, SourceError> {
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
-    // `components` drops "." and empty parts, which would give one file two names.
-    let spelled_out = name.split('/').all(|part| !part.is_empty() && part != ".");
-    if !spelled_out || name.contains('\0') || !Path::new(name).components().all(plain) {
+    if !is_plain(name) || !Path::new(name).components().all(plain) {
         return Err(SourceError::Path(name.to_owned()));
     }
     let path = folder.join(name);

@@ -1,8 +1,8 @@
 //! The local store: what was trusted, kept for the next refresh.
 //!
 //! What it holds: the trusted files under unversioned names (`root.json`, `timestamp.json`, `snapshot.json`, `targets.json`, delegated
-//! roles percent-encoded), byte for byte as received; the roots between the pinned one and the newest in `roots/`; the highest time seen
-//! in `clock`.
+//! roles percent-encoded), byte for byte as received; the roots between the pinned one and the newest in `roots/`; the root that it was
+//! first used with in `pinned`; the highest time seen in `clock`.
 //!
 //! Rules:
 //! - Nothing in it is believed. The client verifies all of it again on load, so a damaged store costs a download and no more.
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{self, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,10 @@ use crate::text::{escaped, quoted};
 
 const LOCK: &str = "lock";
 const TEMPORARY: &str = ".new-";
+/// Short beside a refresh, long beside an attempt.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+type Files = BTreeMap<String, Vec<u8>>;
 
 /// A place for trusted metadata between refreshes.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ pub struct Store(Place);
 #[derive(Debug)]
 enum Place {
     Folder(PathBuf),
-    Memory(Mutex<BTreeMap<String, Vec<u8>>>),
+    Memory(Mutex<Files>),
 }
 
 /// Why the store could not be used. It says nothing about trust.
@@ -47,12 +51,12 @@ pub enum StoreError {
         /// The cause.
         source: io::Error,
     },
-    /// Another process held the lock for as long as this one was ready to wait.
+    /// Another process, or another session of this one, held the lock for as long as this one was ready to wait.
     #[error("the local store {} is in use by {}; waited {} s", quoted(.folder), escaped(.holder), .waited.as_secs())]
     Locked {
         /// The folder.
         folder: String,
-        /// What the other process left in the lock file: its process id.
+        /// What the other process left in the lock file: its process id. For a store in memory, that it is this process.
         holder: String,
         /// How long this process waited.
         waited: Duration,
@@ -75,12 +79,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Locked`] if another process keeps it; [`StoreError::Io`] if the folder cannot be made or written.
+    /// [`StoreError::Locked`] if another process, or another session of this one, keeps it; [`StoreError::Io`] if the folder cannot be made or written.
     pub fn lock(&self, wait: Duration) -> Result<LockedStore<'_>, StoreError> {
         match &self.0 {
-            Place::Memory(files) => {
-                Ok(LockedStore(Locked::Memory(files.lock().unwrap_or_else(PoisonError::into_inner))))
-            }
+            Place::Memory(files) => Ok(LockedStore(Locked::Memory(lock_memory(files, wait)?))),
             Place::Folder(path) => {
                 create_folder(path)?;
                 let lock = lock_file(path, wait)?;
@@ -98,7 +100,7 @@ pub struct LockedStore<'s>(Locked<'s>);
 #[derive(Debug)]
 enum Locked<'s> {
     Folder { path: &'s Path, _lock: File },
-    Memory(MutexGuard<'s, BTreeMap<String, Vec<u8>>>),
+    Memory(MutexGuard<'s, Files>),
 }
 
 impl LockedStore<'_> {
@@ -179,6 +181,23 @@ fn create_folder(path: &Path) -> Result<(), StoreError> {
     builder.create(path).map_err(|source| failed("create", path, source))
 }
 
+/// Tried again and again, for a mutex that this very thread holds would be waited for without end.
+fn lock_memory(files: &Mutex<Files>, wait: Duration) -> Result<MutexGuard<'_, Files>, StoreError> {
+    let started = Instant::now();
+    loop {
+        match files.try_lock() {
+            Ok(guard) => return Ok(guard),
+            // Each change is one insertion or removal, so there is no half of one.
+            Err(sync::TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+            Err(sync::TryLockError::WouldBlock) if started.elapsed() < wait => thread::sleep(LOCK_RETRY),
+            Err(sync::TryLockError::WouldBlock) => {
+                let (folder, holder) = ("in memory".to_owned(), "another session of this process".to_owned());
+                return Err(StoreError::Locked { folder, holder, waited: started.elapsed() });
+            }
+        }
+    }
+}
+
 fn lock_file(folder: &Path, wait: Duration) -> Result<File, StoreError> {
     let path = folder.join(LOCK);
     let io_failed = |source| failed("lock", &path, source);
@@ -189,7 +208,7 @@ fn lock_file(folder: &Path, wait: Duration) -> Result<File, StoreError> {
     loop {
         match file.try_lock() {
             Ok(()) => break,
-            Err(TryLockError::WouldBlock) if started.elapsed() < wait => thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) if started.elapsed() < wait => thread::sleep(LOCK_RETRY),
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 let _unreadable_is_unknown = (&file).take(64).read_to_string(&mut holder);

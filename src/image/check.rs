@@ -23,10 +23,12 @@ use crate::image::tar::Entry;
 use crate::image::{BlobId, VerifiedImage, VerifiedLayer, docker, oci};
 use crate::limits::ArchiveLimits;
 use crate::name::ImageName;
-use crate::text::escaped;
+use crate::text::{escaped, quoted};
 
 /// What one check reports at most: an image of 512 wrong layers says the same thing 512 times.
 const REFUSALS_MAX: usize = 32;
+/// How many of those may be about names.
+const NAMES_MAX: usize = 8;
 
 /// The image that TUF vouches for: a manifest, and the index that lists it if there is one.
 ///
@@ -150,33 +152,25 @@ pub fn check<R>(
 ) -> Result<VerifiedImage, Vec<Refusal>> {
     let facts = inventory.facts();
     let mut refusals = Vec::new();
-    let mut halves = Vec::new();
-    if let Some(image) = &facts.docker {
-        take(Half::docker(image, inventory), &mut halves, &mut refusals);
-    }
-    if let Some(layout) = &facts.oci {
-        take(signed.half_of(&layout.top, inventory), &mut halves, &mut refusals);
-    }
-    for half in &halves {
-        refusals.extend(signed.mismatches(half, facts.form));
+    let docker = facts.docker.as_ref().map(|image| Half::docker(image, inventory));
+    let oci = facts.oci.as_ref().map(|layout| signed.half_of(&layout.top, inventory));
+    for half in docker.iter().chain(&oci) {
+        match half {
+            Ok(half) => refusals.extend(signed.mismatches(half, facts.form)),
+            Err(refusal) => refusals.push(refusal.clone()),
+        }
     }
     if let Some(layout) = &facts.oci {
         refusals.extend(signed.layout_mismatches(&layout.top, inventory));
     }
-    refusals.extend(name_mismatches(allowed, &facts.names, &facts.tags));
-    match halves.first() {
-        Some(half) if refusals.is_empty() => Ok(signed.verified(half, inventory)),
-        _ => {
-            refusals.truncate(REFUSALS_MAX);
-            Err(refusals)
-        }
-    }
-}
-
-fn take<T>(result: Result<T, Refusal>, taken: &mut Vec<T>, refusals: &mut Vec<Refusal>) {
-    match result {
-        Ok(value) => taken.push(value),
-        Err(refusal) => refusals.push(refusal),
+    // Last, but never cut off by the many layers of a wrong image.
+    let mut names = name_mismatches(allowed, &facts.names, &facts.tags);
+    names.truncate(NAMES_MAX);
+    refusals.truncate(REFUSALS_MAX.saturating_sub(names.len()));
+    refusals.append(&mut names);
+    match docker.or(oci) {
+        Some(Ok(half)) if refusals.is_empty() => Ok(signed.verified(&half, inventory)),
+        _ => Err(refusals),
     }
 }
 
@@ -394,16 +388,30 @@ fn is_within(theirs: &BTreeMap<String, String>, ours: &BTreeMap<String, String>)
 /// The stored bytes of every layer blob against its descriptor.
 fn blob_mismatches<R>(image: &Image, inventory: &MeasuredInventory<R>) -> Vec<Refusal> {
     let present = image.manifest.layers.iter().zip(&image.layers).filter_map(|(d, name)| Some((d, name.as_deref()?)));
-    let mismatch = |(descriptor, name): (&Descriptor, &str)| match measured(name, inventory) {
-        Ok(layer) if layer.stored == descriptor.digest => None,
-        Ok(layer) => Some(
-            Refusal::new(Code::BlobDigestMismatch, escaped(name), "the content is not what its name says")
+    present
+        .filter_map(|(descriptor, name)| match measured(name, inventory) {
+            Ok(layer) => blob_mismatch(descriptor, layer),
+            Err(refusal) => Some(refusal),
+        })
+        .collect()
+}
+
+fn blob_mismatch(descriptor: &Descriptor, layer: &Layer) -> Option<Refusal> {
+    let subject = || escaped(&layer.entry.name).to_string();
+    if layer.stored != descriptor.digest {
+        return Some(
+            Refusal::new(Code::BlobDigestMismatch, subject(), "the content is not what its name says")
                 .expected(descriptor.digest)
                 .found(layer.stored),
-        ),
-        Err(refusal) => Some(refusal),
-    };
-    present.filter_map(mismatch).collect()
+        );
+    }
+    // Some readers go by the media type and some by the first bytes, and one file can be both a gzip stream and a tar. The other way
+    // round, plain content under a compressed type, all go by the first bytes; real images have that.
+    if descriptor.is_plain_layer() && layer.compressed {
+        let message = "the media type says uncompressed, the content is compressed";
+        return Some(Refusal::new(Code::LayerCompression, subject(), message).expected(quoted(&descriptor.media_type)));
+    }
+    None
 }
 
 fn platform_mismatch(half: &Half<'_>, wanted: &Platform) -> Option<Refusal> {

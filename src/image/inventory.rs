@@ -97,6 +97,8 @@ pub(crate) struct Layer {
     pub(crate) entry: Entry,
     /// Of the stored bytes.
     pub(crate) stored: Sha256,
+    /// Whether the first bytes are those of a compressed stream.
+    pub(crate) compressed: bool,
     /// Of the tar that a loader would unpack, or why there is none.
     pub(crate) content: Result<Content, Refusal>,
 }

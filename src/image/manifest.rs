@@ -254,6 +254,11 @@ impl Descriptor {
         format!("blobs/sha256/{}", self.digest.to_hex())
     }
 
+    /// Whether the media type is that of an uncompressed layer.
+    pub(crate) fn is_plain_layer(&self) -> bool {
+        self.media_type.ends_with(".tar")
+    }
+
     fn read(at: &At<'_>) -> Result<Self, Refusal> {
         known_keys(at, DESCRIPTOR_KEYS)?;
         if let Some(urls) = at.optional("urls")?
@@ -457,8 +462,8 @@ pub(crate) fn top_level(bytes: &[u8], limits: &ArchiveLimits) -> Result<Vec<Desc
 
 /// Refuses a key that Go's decoder takes for a known one, though it is spelled differently.
 pub(crate) fn known_keys(at: &At<'_>, known: &[&str]) -> Result<(), Refusal> {
-    for key in at.object()?.keys() {
-        if let Some(meant) = known.iter().find(|k| **k != key.as_str() && fold_key(k) == fold_key(key)) {
+    for (key, _) in at.object()?.iter() {
+        if let Some(meant) = known.iter().find(|k| **k != key && fold_key(k) == fold_key(key)) {
             return Err(ambiguous("some readers ignore the case of keys").expected(quoted(meant)).found(quoted(key)));
         }
     }
@@ -529,4 +534,169 @@ fn too_much(subject: &str, what: &str, found: impl fmt::Display, limit: impl fmt
 
 fn ambiguous(message: &str) -> Refusal {
     Refusal::new(Code::DocumentAmbiguous, "document", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn limits() -> ArchiveLimits {
+        ArchiveLimits::default()
+    }
+
+    fn manifest() -> String {
+        let descriptor =
+            |media_type: &str| format!(r#"{{"mediaType":"{media_type}","digest":"sha256:{HEX}","size":7}}"#);
+        let (config, layer) = (descriptor(CONFIGS[0]), descriptor(LAYERS[1]));
+        format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{config},"layers":[{layer}]}}"#)
+    }
+
+    fn index(platforms: &[&str]) -> Index {
+        let child = |(i, platform): (usize, &&str)| {
+            let (os, rest) = platform.split_once('/').unwrap();
+            let (architecture, variant) = rest.split_once('/').unwrap_or((rest, ""));
+            format!(
+                r#"{{"mediaType":"{OCI_MANIFEST}","digest":"sha256:{i:064x}","size":7,
+                   "platform":{{"os":"{os}","architecture":"{architecture}","variant":"{variant}"}}}}"#
+            )
+        };
+        let children: Vec<String> = platforms.iter().enumerate().map(child).collect();
+        let text = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, children.join(","));
+        match Document::parse(text.as_bytes(), &limits()).unwrap() {
+            Document::Index(index) => index,
+            Document::Manifest(_) => panic!("a manifest"),
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_read_in_one_way_or_not_at_all() {
+        let code = |text: String| Document::parse(text.as_bytes(), &limits()).map_err(|r| r.code).err();
+        let with = |from: &str, to: &str| {
+            assert!(manifest().contains(from), "{from}");
+            code(manifest().replacen(from, to, 1))
+        };
+        assert_eq!(code(manifest()), None);
+        let size = |size: &str| with("\"size\":7", &format!("\"size\":{size}"));
+        let cases = [
+            ("largest size", size("9223372036854775807"), None),
+            ("size of 64 bits", size("9223372036854775808"), Some(Code::DocumentMalformed)),
+            ("negative size", size("-1"), Some(Code::DocumentMalformed)),
+            ("fraction", size("7.0"), Some(Code::DocumentMalformed)),
+            ("empty urls", size("7,\"urls\":[]"), None),
+            ("urls", size("7,\"urls\":[\"u\"]"), Some(Code::ForeignContent)),
+            ("urls of another type", size("7,\"urls\":\"u\""), Some(Code::DocumentMalformed)),
+            ("annotation that is no string", size("7,\"annotations\":{\"a\":1}"), Some(Code::DocumentMalformed)),
+            ("upper-case digest", with(HEX, &HEX.to_uppercase()), Some(Code::DocumentMalformed)),
+            ("Kelvin sign, nothing known", with("\"size\":7", "\"size\":7,\"\u{212a}\":1"), None),
+            ("no layers", with("\"layers\"", "\"x\""), Some(Code::DocumentMalformed)),
+            ("no config", with("\"config\"", "\"x\""), Some(Code::DocumentMalformed)),
+            ("no schema version", with("\"schemaVersion\"", "\"x\""), Some(Code::DocumentMalformed)),
+            ("schema version as text", with(":2,", ":\"2\","), Some(Code::DocumentMalformed)),
+            ("index type", with(OCI_MANIFEST, OCI_INDEX), Some(Code::MediaType)),
+            ("list type", with(OCI_MANIFEST, DOCKER_LIST), Some(Code::MediaType)),
+            ("Docker's type", with(OCI_MANIFEST, DOCKER_MANIFEST), None),
+            ("empty index as well", with("{", "{\"manifests\":null,"), Some(Code::DocumentAmbiguous)),
+            ("schema 1 history", with("{", "{\"history\":[],"), Some(Code::DocumentAmbiguous)),
+        ];
+        for (name, got, expected) in cases {
+            assert_eq!(got, expected, "{name}");
+        }
+        let short = ArchiveLimits { manifest: 10, ..limits() };
+        assert_eq!(Document::parse(manifest().as_bytes(), &short).unwrap_err().code, Code::ArchiveLimit);
+    }
+
+    #[test]
+    fn an_index_gives_one_child_or_none() {
+        type Case = (&'static str, &'static [&'static str], &'static str, Result<u8, Code>);
+        let cases: &[Case] = &[
+            ("the only one", &["linux/amd64"], "linux/amd64", Ok(0)),
+            ("the second", &["linux/amd64", "linux/arm64"], "linux/arm64", Ok(1)),
+            ("another system", &["windows/amd64"], "linux/amd64", Err(Code::PlatformNotFound)),
+            ("no attestation", &["unknown/unknown"], "unknown/unknown", Err(Code::PlatformNotFound)),
+            ("the usual variant goes without saying", &["linux/arm64/v8"], "linux/arm64", Ok(0)),
+            ("in both directions", &["linux/arm64"], "linux/arm64/v8", Ok(0)),
+            ("another variant is another platform", &["linux/arm64"], "linux/arm64/v9", Err(Code::PlatformNotFound)),
+            ("the usual variant is preferred", &["linux/amd64/v3", "linux/amd64"], "linux/amd64", Ok(1)),
+            ("the only variant is taken", &["linux/arm/v6"], "linux/arm", Ok(0)),
+            ("of several none", &["linux/arm/v5", "linux/arm/v6"], "linux/arm", Err(Code::PlatformNotFound)),
+            ("but the usual one", &["linux/arm/v6", "linux/arm/v7"], "linux/arm", Ok(1)),
+            ("two of a kind", &["linux/amd64", "linux/amd64"], "linux/amd64", Err(Code::PlatformNotFound)),
+            ("two spellings of a kind", &["linux/amd64", "linux/amd64/v1"], "linux/amd64", Err(Code::PlatformNotFound)),
+        ];
+        for (name, platforms, wanted, expected) in cases {
+            let index = index(platforms);
+            let got = index.select(&Platform::parse(wanted).unwrap()).map(|d| d.digest.as_bytes()[31]);
+            assert_eq!(got.map_err(|r| r.code), *expected, "{name}");
+        }
+        let mut twice = index(&["linux/amd64"]);
+        twice.manifests.push(twice.manifests[0].clone());
+        assert!(twice.select(&Platform::parse("linux/amd64").unwrap()).is_ok(), "one child listed twice");
+    }
+
+    #[test]
+    fn a_config_says_what_its_layers_are() {
+        let good = format!(
+            r#"{{"os":"linux","architecture":"arm","variant":"v7","rootfs":{{"type":"layers","diff_ids":["sha256:{HEX}"]}}}}"#
+        );
+        let config = Config::parse(good.as_bytes(), &limits()).unwrap();
+        assert_eq!((config.platform.to_string().as_str(), config.diff_ids.len()), ("linux/arm/v7", 1));
+        let diff_ids = format!("[\"sha256:{HEX}\"]");
+        let cases = [
+            ("no diff ids", good.replace(&diff_ids, "[]"), Ok(0)),
+            ("null diff ids", good.replace(&diff_ids, "null"), Ok(0)),
+            ("left out", good.replace(&format!(",\"diff_ids\":{diff_ids}"), ""), Ok(0)),
+            ("one as text", good.replace(&diff_ids, "\"x\""), Err(Code::DocumentMalformed)),
+            ("another algorithm", good.replace("sha256", "sha512"), Err(Code::DocumentMalformed)),
+            ("another type", good.replace("layers", "base"), Err(Code::DocumentMalformed)),
+            ("no architecture", good.replace("architecture", "x"), Err(Code::DocumentMalformed)),
+            ("upper-case key", good.replace("diff_ids", "Diff_ids"), Err(Code::DocumentAmbiguous)),
+            ("long s", good.replace("\"os\"", "\"o\u{17f}\":\"x\",\"os\""), Err(Code::DocumentAmbiguous)),
+            ("a second rootfs", good.replace("\"os\"", "\"RootFS\":{},\"os\""), Err(Code::DocumentAmbiguous)),
+        ];
+        for (name, text, expected) in cases {
+            let got = Config::parse(text.as_bytes(), &limits()).map(|c| c.diff_ids.len()).map_err(|r| r.code);
+            assert_eq!(got, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn platforms_are_plain_words() {
+        let cases = [
+            ("linux/amd64", Some("manifest.linux-amd64.json")),
+            ("linux/arm/v7", Some("manifest.linux-arm-v7.json")),
+            ("linux/arm/v8.1", Some("manifest.linux-arm-v8.1.json")),
+            ("linux", None),
+            ("linux/", None),
+            ("/amd64", None),
+            ("linux/amd64/v1/x", None),
+            ("linux/arm-v7", None),
+            ("Linux/amd64", None),
+            ("linux/..", None),
+            ("linux/amd64 ", None),
+        ];
+        for (text, file) in cases {
+            let got = Platform::parse(text).ok();
+            assert_eq!(got.as_ref().map(Platform::target_file).as_deref(), file, "{text}");
+            assert!(got.is_none_or(|p| p.to_string() == text));
+        }
+        assert_eq!(Platform::host().os(), "linux");
+    }
+
+    #[test]
+    fn an_image_satisfies_what_was_wanted() {
+        let cases = [
+            ("linux/amd64", "linux/amd64", true),
+            ("linux/arm64", "linux/arm64/v8", true),
+            ("linux/arm64/v8", "linux/arm64", true),
+            ("linux/arm/v6", "linux/arm/v7", false),
+            ("linux/arm64", "linux/amd64", false),
+            ("windows/amd64", "linux/amd64", false),
+        ];
+        for (image, wanted, expected) in cases {
+            let parse = |text: &str| Platform::parse(text).unwrap();
+            assert_eq!(parse(image).satisfies(&parse(wanted)), expected, "{image} for {wanted}");
+        }
+    }
 }

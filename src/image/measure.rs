@@ -38,7 +38,9 @@ pub(crate) fn layers<R: ReadAt + Sync>(
 ) -> Result<BTreeMap<String, Layer>, ArchiveError> {
     entries.sort_by(|a, b| b.size.cmp(&a.size).then(a.offset.cmp(&b.offset)));
     let total = entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
-    let cores = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+    // Less than a chunk in all is hashed before a thread has started.
+    let worth_it = usize::try_from(total).map_or(true, |total| total > CHUNK);
+    let cores = if worth_it { thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX) } else { 1 };
     let queue = Queue {
         archive,
         entries: &entries,
@@ -54,9 +56,10 @@ pub(crate) fn layers<R: ReadAt + Sync>(
         results: Mutex::new(BTreeMap::new()),
     };
     thread::scope(|scope| {
-        for _ in 0..cores.min(entries.len()) {
+        for _ in 1..cores.min(entries.len()) {
             scope.spawn(|| queue.work());
         }
+        queue.work();
     });
     let results = queue.results.into_inner().unwrap_or_else(PoisonError::into_inner);
     // By position in the queue, so that of several errors the same one is reported whatever the threads did.
@@ -116,7 +119,7 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
             }
             None => Ok(None),
         };
-        stored.finish(content)
+        stored.finish(compression.is_some(), content)
     }
 
     /// How the entry is compressed, by its first bytes.
@@ -259,8 +262,8 @@ impl<R: ReadAt + Sync> Stored<'_, R> {
     }
 
     /// Reads what a decoder left, so that the digest is that of all stored bytes.
-    fn finish(mut self, content: Result<Option<Content>, Refusal>) -> Result<Layer, ArchiveError> {
-        let mut chunk = vec![0; CHUNK];
+    fn finish(mut self, compressed: bool, content: Result<Option<Content>, Refusal>) -> Result<Layer, ArchiveError> {
+        let mut chunk = vec![0; usize::try_from(self.entry.size.saturating_sub(self.at)).unwrap_or(CHUNK).min(CHUNK)];
         while self.fault.is_none() && self.at < self.entry.size {
             // An error is kept in `fault`.
             let _ = self.read(&mut chunk);
@@ -270,7 +273,12 @@ impl<R: ReadAt + Sync> Stored<'_, R> {
         }
         let stored = self.hasher.finish();
         let plain = Content { digest: stored, size: self.entry.size };
-        Ok(Layer { entry: self.entry.clone(), stored, content: content.map(|unpacked| unpacked.unwrap_or(plain)) })
+        Ok(Layer {
+            entry: self.entry.clone(),
+            stored,
+            compressed,
+            content: content.map(|unpacked| unpacked.unwrap_or(plain)),
+        })
     }
 }
 

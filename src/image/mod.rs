@@ -46,6 +46,7 @@ use crate::text::escaped;
 pub mod check;
 mod docker;
 pub mod error;
+mod header;
 pub mod inventory;
 pub mod manifest;
 mod measure;

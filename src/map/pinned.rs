@@ -90,7 +90,7 @@ impl MapError {
 pub enum Location {
     /// A folder that holds `metadata/` and `targets/`.
     Folder(PathBuf),
-    /// An address with a scheme, such as `https://registry.example/tuf`. The library opens none by itself.
+    /// An address with a scheme, such as `https://registry.example/tuf`.
     Address(String),
 }
 

@@ -5,10 +5,12 @@
 //! a string, text after the document, and deep nesting. Numbers that are not integers (`1.0`, `1e3`, `-0`) are kept as such, and no
 //! field that wants an integer takes them.
 //!
+//! A document is read before its signatures can be checked, so what it may cost is bounded by its length: it may hold one value for
+//! each 8 bytes, and some more. Real documents stay far below; one that is nothing but `[0],[0],...` would take thirty times its size.
+//!
 //! The tokens are `serde_json`'s; what is added is the evidence that derived decoders drop.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -33,8 +35,36 @@ pub enum Value {
     String(String),
     /// An array.
     Array(Vec<Value>),
-    /// An object. The keys are sorted by their UTF-8 bytes, which is also the order of the canonical form.
-    Object(BTreeMap<String, Value>),
+    /// An object.
+    Object(Object),
+}
+
+/// The members of a JSON object, each key once, sorted by the keys' UTF-8 bytes: the order of the canonical form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object(Box<[(String, Value)]>);
+
+impl Object {
+    /// Sorts the members, and refuses two of one key.
+    fn new(mut members: Vec<(String, Value)>) -> Result<Self, Error> {
+        members.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let twice = members.iter().zip(members.iter().skip(1)).find(|((a, _), (b, _))| a == b);
+        match twice {
+            Some(((key, _), _)) => Err(Error::DuplicateKey(key.clone())),
+            None => Ok(Self(members.into_boxed_slice())),
+        }
+    }
+
+    /// The value of `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let at = self.0.binary_search_by(|(k, _)| k.as_str().cmp(key)).ok()?;
+        self.0.get(at).map(|(_, value)| value)
+    }
+
+    /// All members, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
 }
 
 /// Why bytes are not a document that every reader understands alike.
@@ -50,6 +80,9 @@ pub enum Error {
     /// A string or key holds NUL.
     #[error("a string holds NUL")]
     Nul,
+    /// More values than a document of this length has any use for.
+    #[error("more than {0} values, far too many for its length")]
+    Dense(usize),
     /// Nested deeper than [`JSON_DEPTH`].
     #[error("nested deeper than {JSON_DEPTH} levels")]
     Depth,
@@ -75,18 +108,29 @@ pub enum Error {
 /// Every [`Error`] but [`Error::Fraction`] and [`Error::Shape`].
 pub fn parse(bytes: &[u8]) -> Result<Value, Error> {
     let fault = Cell::new(None);
+    let most = DENSE_FREE.saturating_add(bytes.len() / BYTES_PER_VALUE);
+    let left = Cell::new(most);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Seed { depth: JSON_DEPTH, fault: &fault }.deserialize(&mut reader).and_then(|value| {
+    let seed = Seed { depth: JSON_DEPTH, most, left: &left, fault: &fault };
+    let value = seed.deserialize(&mut reader).and_then(|value| {
         reader.end()?;
         Ok(value)
     });
     value.map_err(|e| fault.take().unwrap_or_else(|| Error::Syntax(e.to_string())))
 }
 
-/// Reads one value; `fault` carries a typed error out past the reader's own error type.
+/// The densest part of real metadata, `{"version":1}` under a short name in a snapshot, has one value for 14 bytes. With one for 8, a
+/// document takes at most some eight times its length in memory.
+const BYTES_PER_VALUE: usize = 8;
+/// What a short document may hold whatever its length.
+const DENSE_FREE: usize = 16_384;
+
+/// Reads one value; `left` counts down how many more there may be, `fault` carries a typed error out past the reader's own error type.
 #[derive(Clone, Copy)]
 struct Seed<'a> {
     depth: usize,
+    most: usize,
+    left: &'a Cell<usize>,
     fault: &'a Cell<Option<Error>>,
 }
 
@@ -109,6 +153,10 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value;
 
     fn deserialize<D: de::Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        match self.left.get().checked_sub(1) {
+            Some(left) => self.left.set(left),
+            None => return self.fail(Error::Dense(self.most)),
+        }
         reader.deserialize_any(self)
     }
 }
@@ -154,22 +202,23 @@ impl<'de> Visitor<'de> for Seed<'_> {
         while let Some(item) = seq.next_element_seed(inner)? {
             items.push(item);
         }
+        items.shrink_to_fit();
         Ok(Value::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let inner = self.deeper()?;
-        let mut object = BTreeMap::new();
+        let mut members = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             if key.contains('\0') {
                 return self.fail(Error::Nul);
             }
-            if object.contains_key(&key) {
-                return self.fail(Error::DuplicateKey(key));
-            }
-            object.insert(key, map.next_value_seed(inner)?);
+            members.push((key, map.next_value_seed(inner)?));
         }
-        Ok(Value::Object(object))
+        match Object::new(members) {
+            Ok(object) => Ok(Value::Object(object)),
+            Err(error) => self.fail(error),
+        }
     }
 }
 
@@ -304,10 +353,7 @@ impl<'a> At<'a> {
     ///
     /// [`Error::Shape`] if this is no object.
     pub fn fields<'b>(&'b self) -> Result<impl Iterator<Item = (&'b str, At<'b>)>, Error> {
-        Ok(self
-            .object()?
-            .iter()
-            .map(move |(key, value)| (key.as_str(), At { value, step: Step::Key(key.as_str()), parent: Some(self) })))
+        Ok(self.object()?.iter().map(move |(key, value)| (key, At { value, step: Step::Key(key), parent: Some(self) })))
     }
 
     /// All items of the array here, in order.
@@ -325,7 +371,7 @@ impl<'a> At<'a> {
     /// # Errors
     ///
     /// [`Error::Shape`] if this is no object.
-    pub fn object(&self) -> Result<&'a BTreeMap<String, Value>, Error> {
+    pub fn object(&self) -> Result<&'a Object, Error> {
         if let Value::Object(object) = self.value { Ok(object) } else { Err(self.wrong("an object")) }
     }
 
@@ -433,6 +479,19 @@ mod tests {
                 Ok(_) => assert_eq!(*expected, "", "{name}"),
                 Err(e) => assert!(!expected.is_empty() && e.to_string().contains(expected), "{name}: {e}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_document_of_nothing_but_values_is_refused_before_it_takes_memory() {
+        let list = |item: &str, n: usize| format!("[{}]", vec![item; n].join(",")).into_bytes();
+        // As dense as metadata gets: a snapshot of many roles.
+        let snapshot: Vec<String> = (0..100_000).map(|n| format!("\"{n}.json\":{{\"version\":1}}")).collect();
+        assert!(parse(format!("{{{}}}", snapshot.join(",")).as_bytes()).is_ok());
+        assert!(parse(&list("0", 16_384)).is_ok(), "a short document may be dense");
+        for item in ["0", "[0]", "{\"\":0}", "\"\""] {
+            let error = parse(&list(item, 1_000_000)).unwrap_err();
+            assert!(matches!(error, Error::Dense(_)), "{item}: {error}");
         }
     }
 

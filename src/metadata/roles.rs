@@ -183,7 +183,7 @@ pub struct Hashes {
 
 impl Hashes {
     fn read(at: At<'_>) -> Result<Self, MetadataError> {
-        if at.object()?.is_empty() {
+        if at.object()?.iter().len() == 0 {
             return Err(at.wrong("at least one hash").into());
         }
         for (_, hash) in at.fields()? {

@@ -12,6 +12,7 @@
 
 mod error;
 mod search;
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,8 +21,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 pub use self::error::TrustError;
 pub use self::search::{Absence, Found, RoleRequest, Search, Step};
+pub use self::target::TargetCheck;
 use crate::digest::{Sha256, Sha512};
 use crate::limits::MetadataLimits;
+use crate::metadata::json::{self, At};
 use crate::metadata::key::PublicKey;
 use crate::metadata::roles::{Hashes, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp};
 use crate::metadata::{BelowThreshold, Role, RoleKeys, RoleName, Signed, Unverified};
@@ -411,14 +414,24 @@ impl Trusted {
     }
 }
 
+/// Whether two role files say the same, whoever signed them: their `signed` objects have one canonical form.
+pub(crate) fn same_content(a: &[u8], b: &[u8]) -> bool {
+    let signed = |bytes: &[u8]| {
+        let document = json::parse(bytes).ok()?;
+        At::document(&document).field("signed").ok()?.value().canonical().ok()
+    };
+    a == b || matches!((signed(a), signed(b)), (Some(a), Some(b)) if a == b)
+}
+
 /// Checks the bytes of a target against what its role says of it [TUF 5.7.2]: exact length, every known hash, at least one.
 ///
 /// # Errors
 ///
 /// [`TrustError::Length`], [`TrustError::Hash`] or [`TrustError::NoKnownHash`].
 pub fn check_target(path: &str, file: &TargetFile, bytes: &[u8]) -> Result<(), TrustError> {
-    same_length(path, file.length(), bytes)?;
-    same_hashes(path, file.hashes(), bytes)
+    let mut check = TargetCheck::new(path, file)?;
+    check.update(bytes)?;
+    check.finish()
 }
 
 /// 5.5.2, 5.6.2: length and hashes bind the file only as far as they are listed.

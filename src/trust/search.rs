@@ -198,10 +198,15 @@ impl<'t> Search<'t> {
     ///
     /// # Errors
     ///
-    /// [`TrustError`], for the first check that fails. The same role is then still needed.
+    /// [`TrustError`], for the first check that fails. The same role is then still needed. After an error of `step`, that error.
     pub fn provide(&mut self, bytes: &[u8]) -> Result<(), TrustError> {
         let Some(next) = self.pending.last().filter(|_| self.end.is_none()) else { return Ok(()) };
         if self.visited.contains(next.role.name()) {
+            return Ok(());
+        }
+        // One file for each role name: what a delegator is trusted for is remembered by its name, so a second file under it would
+        // pass on trust that only the first one gave.
+        if self.loaded(next)?.is_some() {
             return Ok(());
         }
         let file = Arc::new(self.verified(next, bytes)?);

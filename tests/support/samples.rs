@@ -130,7 +130,7 @@ fn security(manifest: &[u8]) -> Repo {
 }
 
 /// Root by two keys, a team with two keys for everything below `registry.example/team/`, one signed image.
-fn repository(manifest: &[u8]) -> Repo {
+pub fn repository(manifest: &[u8]) -> Repo {
     let mut repo = Repo::new();
     repo.files.clear();
     repo.signed("root")["keys"] = json!({});
@@ -161,7 +161,7 @@ fn change_layer(archive: &[u8]) -> Vec<u8> {
 }
 
 /// Puts other names into the archive's `manifest.json`.
-fn retag(archive: &[u8], tags: &str) -> Vec<u8> {
+pub fn retag(archive: &[u8], tags: &str) -> Vec<u8> {
     rewrite(archive, "manifest.json", |manifest| {
         let text = String::from_utf8(manifest.clone()).unwrap();
         *manifest = text.replace(&format!("[\"{IMAGE}\"]"), tags).into_bytes();

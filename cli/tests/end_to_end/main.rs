@@ -16,6 +16,8 @@ mod debian_image;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod plimsoll;
 #[cfg(test)]
 mod python_tuf;

@@ -68,7 +68,7 @@ impl<'a> Verify<'a> {
 /// What the command decided.
 pub(crate) struct Verdict {
     call: String,
-    exit: Option<i32>,
+    pub(crate) exit: Option<i32>,
     json: Value,
     stderr: String,
 }

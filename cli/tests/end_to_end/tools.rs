@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Debootstrap,
     /// Root rights on Linux: to mount a small disk, and to be somebody who may not read.
     Root,
+    /// strace, and a kernel that lets it kill.
+    Strace,
 }
 
 impl Need {
@@ -32,6 +34,7 @@ impl Need {
         static ROOT: LazyLock<bool> = LazyLock::new(|| {
             cfg!(target_os = "linux") && answers("unshare", ["--mount", "true"]) && text("id", ["-u"]).trim() == "0"
         });
+        static STRACE: LazyLock<bool> = LazyLock::new(|| answers("strace", ["-qq", "true"]));
         static DEBOOTSTRAP: LazyLock<bool> = LazyLock::new(|| answers("/usr/sbin/debootstrap", ["--version"]) && *ROOT);
         let (there, what) = match self {
             Self::PythonTuf => (*PYTHON_TUF, "no python3 with the packages in tests/interop/requirements.txt"),
@@ -39,6 +42,7 @@ impl Need {
             Self::Skopeo => (*SKOPEO, "no skopeo"),
             Self::Podman => (*PODMAN, "no podman"),
             Self::Debootstrap => (*DEBOOTSTRAP, "no debootstrap, or no right to run it"),
+            Self::Strace => (*STRACE, "no strace, or no right to use it"),
             Self::Root => (*ROOT, "no right to mount a disk"),
         };
         (!there).then_some(what)

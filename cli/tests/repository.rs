@@ -1,0 +1,146 @@
+//! Where the command finds a repository: a folder, an address, or one for the metadata and one for the targets.
+
+#![cfg(feature = "http")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests state what they expect")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+const IMAGE: &str = "registry.example/team/app:1.4";
+
+fn samples(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../test-repos").join(path).display().to_string()
+}
+
+/// `plimsoll verify` of the good sample, with the arguments that say where the repository is.
+fn verify(test: &str, repository: &[&str]) -> Output {
+    let home: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("repository").join(test);
+    if home.exists() {
+        fs::remove_dir_all(&home).unwrap();
+    }
+    fs::create_dir_all(&home).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    command.env_clear().env("HOME", &home).stdin(Stdio::null());
+    command.args(["verify", &samples("good/app.tar"), "--image", IMAGE, "--root", &samples("root.json")]);
+    command.args(repository).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Serves `test-repos/`, and an error for all below `/broken/`. Writes down what it was asked for.
+fn serve() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&requests);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = String::new();
+            let mut reader = BufReader::new(&stream);
+            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let (status, body) = match fs::read(samples(path.trim_start_matches('/'))) {
+                _ if path.starts_with("/broken/") => ("500 Internal Server Error", Vec::new()),
+                Ok(body) => ("200 OK", body),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            log.lock().unwrap().push(path);
+            let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _gone = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+        }
+    });
+    (address, requests)
+}
+
+#[test]
+fn a_repository_is_a_folder_or_an_address_or_one_of_each() {
+    let (address, requests) = serve();
+    let url = |path: &str| format!("http://{address}/{path}");
+    let cases: &[(&str, Vec<String>, bool, bool)] = &[
+        ("folder", vec!["--repository".to_owned(), samples("good")], false, false),
+        ("address", vec!["--repository".to_owned(), url("good")], true, true),
+        ("address with a slash", vec!["--repository".to_owned(), url("good/")], true, true),
+        (
+            "two addresses",
+            vec!["--metadata".to_owned(), url("good/metadata"), "--targets".to_owned(), url("good/targets")],
+            true,
+            true,
+        ),
+        (
+            "two folders",
+            vec!["--metadata".to_owned(), samples("good/metadata"), "--targets".to_owned(), samples("good/targets")],
+            false,
+            false,
+        ),
+        (
+            "metadata from afar",
+            vec!["--metadata".to_owned(), url("good/metadata"), "--targets".to_owned(), samples("good/targets")],
+            true,
+            false,
+        ),
+        (
+            "targets from afar",
+            vec!["--metadata".to_owned(), samples("good/metadata"), "--targets".to_owned(), url("good/targets")],
+            false,
+            true,
+        ),
+    ];
+    let expected = verify("expected", &["--repository", &samples("good")]);
+    for (name, arguments, metadata, targets) in cases {
+        let output = verify("places", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(text(&output.stdout), text(&expected.stdout), "{name}");
+        assert_eq!(output.status.code(), Some(0), "{name}");
+        let requests = std::mem::take(&mut *requests.lock().unwrap());
+        assert_eq!(requests.iter().any(|path| path.contains("/metadata/")), *metadata, "{name}: {requests:?}");
+        assert_eq!(requests.iter().any(|path| path.contains("/targets/")), *targets, "{name}: {requests:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_reached_is_undecided_and_named_without_its_password() {
+    let (address, _) = serve();
+    let cases = [
+        (format!("http://user:secret@{address}/broken"), "metadata/2.root.json\": the server answered 500"),
+        (format!("http://user:secret@{address}/nowhere"), "the repository has no file \"timestamp.json\""),
+        ("http://user:secret@127.0.0.1:1/".to_owned(), "cannot read \"http://127.0.0.1:1/metadata/2.root.json\""),
+        (
+            "ftp://user:secret@127.0.0.1/".to_owned(),
+            "\"ftp://127.0.0.1/\" cannot be used: only http and https are supported",
+        ),
+        ("https://user:secret@127.0.0.1/?a".to_owned(), "cannot be used: it has a query or a fragment"),
+    ];
+    for (url, expected) in cases {
+        let output = verify("unreachable", &["--repository", &url]);
+        let shown = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(shown.contains(expected), "{url}: {shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+        assert_eq!(output.status.code(), Some(2), "{shown}");
+    }
+    let output = verify("unreachable", &["--metadata", &samples("nowhere"), "--targets", &samples("good/targets")]);
+    assert!(text(&output.stdout).contains("there is no such folder"), "{}", text(&output.stdout));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn one_place_or_two_and_not_both() {
+    let place = samples("good");
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "--repository <DIR_OR_URL>"),
+        (&["--metadata", &place], "--targets <DIR_OR_URL>"),
+        (&["--targets", &place], "--metadata <DIR_OR_URL>"),
+        (&["--repository", &place, "--metadata", &place, "--targets", &place], "cannot be used with"),
+        (&["--repository", &place, "--targets", &place], "cannot be used with"),
+    ];
+    for (arguments, expected) in cases {
+        let output = verify("usage", arguments);
+        assert!(text(&output.stderr).contains(expected), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+}

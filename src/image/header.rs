@@ -1,0 +1,344 @@
+//! One tar header block, and the special headers that correct the next one [POSIX.1 pax, ustar and pax interchange formats; GNU tar].
+//!
+//! Nothing here reads: blocks and the content of special headers are given. What two readers would take differently is refused.
+//!
+//! Rules:
+//! - Three formats, each in the one form in which readers agree on every field's place: POSIX, GNU without sparse and volume fields, and
+//!   the old one without anything newer.
+//! - Numbers are octal digits between spaces and NULs, sizes also base-256; names end with their first NUL, and nothing follows it.
+//! - A PAX record that is not known to be harmless is refused: it may change which file this is.
+
+use std::collections::BTreeSet;
+
+use crate::image::error::{Code, Refusal};
+use crate::text::quoted;
+
+pub(crate) const BLOCK: usize = 512;
+/// How many octal digits of a size fit a header: 8 GiB and more need PAX or base-256.
+const OCTAL_MAX: u64 = 0o77_777_777_777;
+
+/// A header block and where its fields are [POSIX.1 pax, ustar interchange format; GNU tar manual, basic tar format].
+pub(crate) struct RawHeader<'a>(pub(crate) &'a [u8; BLOCK]);
+
+/// A checksum that does not hold.
+pub(crate) struct ChecksumFault {
+    written: Option<u64>,
+    computed: u64,
+}
+
+impl ChecksumFault {
+    pub(crate) fn into_refusal(self, at: u64) -> Refusal {
+        let found = self.written.map_or("no number".to_owned(), |n| n.to_string());
+        header_fault(at, "the checksum does not hold").expected(self.computed).found(found)
+    }
+}
+
+impl<'a> RawHeader<'a> {
+    fn bytes(&self, from: usize, to: usize) -> &'a [u8] {
+        self.0.get(from..to).unwrap_or_default()
+    }
+
+    pub(crate) fn is_zero(&self) -> bool {
+        self.0.iter().all(|b| *b == 0)
+    }
+
+    pub(crate) fn type_flag(&self) -> u8 {
+        self.bytes(156, 157).first().copied().unwrap_or(0)
+    }
+
+    /// The sum of all bytes, those of the checksum itself counted as spaces. Sums of *signed* bytes, as a few old tars wrote, are not
+    /// taken: they differ only for names that are not ASCII, and one rule is enough.
+    pub(crate) fn checksum_fault(&self) -> Option<ChecksumFault> {
+        let sum = |bytes: &[u8]| bytes.iter().map(|b| u64::from(*b)).sum::<u64>();
+        let spaces = 8 * u64::from(b' ');
+        let computed = sum(self.bytes(0, 148)).saturating_add(sum(self.bytes(156, BLOCK))).saturating_add(spaces);
+        let written = octal(self.bytes(148, 156));
+        (written != Some(computed)).then_some(ChecksumFault { written, computed })
+    }
+
+    /// The three formats that are in use, each in the only form in which readers agree on the place of every field.
+    pub(crate) fn check_format(&self, at: u64) -> Result<(), Refusal> {
+        let zeros = |from, to| self.bytes(from, to).iter().all(|b| *b == 0);
+        match self.bytes(257, 265) {
+            b"ustar\x0000" if self.bytes(508, 512) == b"tar\0" => {
+                return Err(header_fault(at, "a header of star's own format"));
+            }
+            b"ustar\x0000" => {}
+            // Go takes part of this for a name if the times in it are no numbers. Only the times may be there.
+            b"ustar  \0" if !zeros(369, BLOCK) => {
+                return Err(header_fault(at, "a GNU header with sparse or volume fields"));
+            }
+            b"ustar  \0" => {
+                self.numbers(at, &[(345, 357), (357, 369)])?;
+            }
+            [0, 0, 0, 0, 0, 0, 0, 0] if !zeros(257, BLOCK) => {
+                return Err(header_fault(at, "an old-style header with fields of a newer one"));
+            }
+            [0, 0, 0, 0, 0, 0, 0, 0] => {}
+            other => {
+                let found = String::from_utf8_lossy(other).into_owned();
+                return Err(header_fault(at, "an unknown tar format").found(quoted(&found)));
+            }
+        }
+        // Go gives up on the whole archive at a mode, owner or time that is no number.
+        self.numbers(at, &[(100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345)])
+    }
+
+    fn numbers(&self, at: u64, fields: &[(usize, usize)]) -> Result<(), Refusal> {
+        let bad = fields.iter().find(|(from, to)| {
+            let field = self.bytes(*from, *to);
+            let blank = field.iter().all(|b| matches!(b, 0 | b' '));
+            let binary = field.first().is_some_and(|b| b & 0x80 != 0);
+            !blank && !binary && octal(field).is_none()
+        });
+        bad.map_or(Ok(()), |(from, _)| Err(header_fault(at, format!("the field at {from} is no number"))))
+    }
+
+    /// The size: octal digits, or base-256 where it is too large for them.
+    pub(crate) fn size(&self, at: u64) -> Result<u64, Refusal> {
+        let field = self.bytes(124, 136);
+        let size = match field {
+            [0x80, high @ .., _, _, _, _, _, _, _, _] if high.iter().all(|b| *b == 0) => {
+                field.last_chunk::<8>().map(|b| u64::from_be_bytes(*b)).filter(|size| i64::try_from(*size).is_ok())
+            }
+            _ => octal(field),
+        };
+        size.ok_or_else(|| header_fault(at, "the size is no number, is negative or does not fit 63 bits"))
+    }
+
+    pub(crate) fn name(&self, at: u64) -> Result<String, Refusal> {
+        let name = self.text(0, 100, at)?;
+        let prefix = if self.bytes(257, 265) == b"ustar\x0000" { self.text(345, 500, at)? } else { &[] };
+        let whole = if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() };
+        plain_text(&whole, at)
+    }
+
+    pub(crate) fn link(&self, at: u64) -> Result<String, Refusal> {
+        plain_text(self.text(157, 257, at)?, at)
+    }
+
+    /// A text field up to its first NUL; only NULs may follow it.
+    fn text(&self, from: usize, to: usize, at: u64) -> Result<&'a [u8], Refusal> {
+        let field = self.bytes(from, to);
+        let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
+        let (text, rest) = field.split_at_checked(end).unwrap_or((field, &[]));
+        if rest.iter().any(|b| *b != 0) {
+            return Err(header_fault(at, "a name goes on after its end"));
+        }
+        Ok(text)
+    }
+}
+
+/// Octal digits, spaces before them, spaces and NULs after them.
+fn octal(field: &[u8]) -> Option<u64> {
+    let start = field.iter().position(|b| *b != b' ')?;
+    let rest = field.get(start..)?;
+    let end = rest.iter().position(|b| !matches!(b, b'0'..=b'7')).unwrap_or(rest.len());
+    let (digits, padding) = rest.split_at_checked(end)?;
+    if !padding.iter().all(|b| matches!(b, 0 | b' ')) {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
+}
+
+/// What the special headers before an entry say about it.
+#[derive(Default)]
+pub(crate) struct Special {
+    pax: bool,
+    pub(crate) name: Option<String>,
+    pub(crate) link: Option<String>,
+    size: Option<u64>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Field {
+    Name,
+    Link,
+}
+
+impl Special {
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.pax && self.name.is_none() && self.link.is_none()
+    }
+
+    pub(crate) fn add_gnu(&mut self, field: Field, content: &[u8], start: u64) -> Result<(), Refusal> {
+        let slot = match field {
+            Field::Name => &mut self.name,
+            Field::Link => &mut self.link,
+        };
+        if self.pax || slot.is_some() {
+            return Err(header_fault(start, "two special headers that name one entry"));
+        }
+        let text = content.strip_suffix(b"\0").unwrap_or(content);
+        *slot = Some(plain_text(text, start)?);
+        Ok(())
+    }
+
+    pub(crate) fn add_pax(&mut self, content: &[u8], start: u64) -> Result<(), Refusal> {
+        if !self.is_empty() {
+            return Err(header_fault(start, "two special headers for one entry"));
+        }
+        self.pax = true;
+        let mut keys = BTreeSet::new();
+        let mut rest = content;
+        while !rest.is_empty() {
+            let record = PaxRecord::take(&mut rest).ok_or_else(|| header_fault(start, "a malformed PAX record"))?;
+            if !keys.insert(record.key) {
+                return Err(header_fault(start, format!("the PAX record {} occurs twice", quoted(record.key))));
+            }
+            self.apply(&record, start)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, record: &PaxRecord<'_>, start: u64) -> Result<(), Refusal> {
+        match record.key {
+            "path" => self.name = Some(plain_text(record.value, start)?),
+            "linkpath" => self.link = Some(plain_text(record.value, start)?),
+            "size" => {
+                let size = decimal(record.value).ok_or_else(|| header_fault(start, "the PAX size is no number"))?;
+                self.size = Some(size);
+            }
+            key if key.starts_with("GNU.sparse.") => {
+                return Err(Refusal::new(
+                    Code::ArchiveEntryType,
+                    format!("tar header at byte {start}"),
+                    "a sparse file",
+                ));
+            }
+            key if is_harmless(key) => {}
+            key => return Err(header_fault(start, format!("the PAX record {} is not known", quoted(key)))),
+        }
+        Ok(())
+    }
+
+    /// The entry's size. A PAX size beside one that fits the header must be the same: readers differ in which they take.
+    pub(crate) fn size_of(&self, in_header: u64, start: u64) -> Result<u64, Refusal> {
+        match self.size {
+            Some(size) if size != in_header && !(size > OCTAL_MAX && in_header == 0) => {
+                Err(header_fault(start, "the PAX header and the header give two sizes").expected(in_header).found(size))
+            }
+            size => Ok(size.unwrap_or(in_header)),
+        }
+    }
+}
+
+/// Records that do not change which file an entry is or what is in it. Others (`hdrcharset`, `SCHILY.realsize`, ...) do in some reader.
+fn is_harmless(key: &str) -> bool {
+    const KEYS: &[&str] = &[
+        "mtime",
+        "atime",
+        "ctime",
+        "uid",
+        "gid",
+        "uname",
+        "gname",
+        "comment",
+        "SCHILY.dev",
+        "SCHILY.ino",
+        "SCHILY.nlink",
+        "SCHILY.fflags",
+        "LIBARCHIVE.creationtime",
+    ];
+    const PREFIXES: &[&str] = &["SCHILY.xattr.", "SCHILY.acl.", "LIBARCHIVE.xattr."];
+    KEYS.contains(&key) || PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+}
+
+struct PaxRecord<'a> {
+    key: &'a str,
+    value: &'a [u8],
+}
+
+impl<'a> PaxRecord<'a> {
+    /// Takes `LENGTH KEY=VALUE\n` off the front; the length counts the whole record, itself included.
+    fn take(rest: &mut &'a [u8]) -> Option<Self> {
+        let space = rest.iter().position(|b| *b == b' ')?;
+        let length = rest.get(..space).filter(|digits| !digits.starts_with(b"0")).and_then(decimal)?;
+        let (record, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        let record = record.get(space.checked_add(1)?..)?.strip_suffix(b"\n")?;
+        let equals = record.iter().position(|b| *b == b'=')?;
+        let (key, value) = record.split_at_checked(equals)?;
+        let value = value.strip_prefix(b"=")?;
+        *rest = after;
+        let key = std::str::from_utf8(key).ok().filter(|key| !key.is_empty() && !key.contains('\0'))?;
+        Some(Self { key, value })
+    }
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(digits).ok().filter(|t| t.bytes().all(|b| b.is_ascii_digit()))?;
+    text.parse().ok()
+}
+
+/// A name: UTF-8, not empty, without NUL.
+fn plain_text(bytes: &[u8], start: u64) -> Result<String, Refusal> {
+    let text = std::str::from_utf8(bytes).ok().filter(|t| !t.is_empty() && !t.contains('\0'));
+    text.map(str::to_owned).ok_or_else(|| {
+        Refusal::new(
+            Code::ArchiveEntryName,
+            format!("tar header at byte {start}"),
+            "a name is empty, holds NUL or is not UTF-8",
+        )
+    })
+}
+
+pub(crate) fn header_fault(at: u64, message: impl Into<String>) -> Refusal {
+    Refusal::new(Code::ArchiveHeader, format!("tar header at byte {at}"), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octal_numbers_are_octal_numbers() {
+        let cases: &[(&[u8], Option<u64>)] = &[
+            (b"0000644\0", Some(0o644)),
+            (b"   644 \0", Some(0o644)),
+            (b"77777777", Some(0o77_777_777)),
+            (b"0\0\0\0", Some(0)),
+            (b"\0\0\0\0", None),
+            (b"    ", None),
+            (b"", None),
+            (b"12\x0034", None),
+            (b"12 34", None),
+            (b"-1", None),
+            (b"+1", None),
+            (b"0x1", None),
+            (b"8", None),
+            (b"7777777777777777777777777", None),
+        ];
+        for (field, expected) in cases {
+            assert_eq!(octal(field), *expected, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn pax_records_have_the_length_they_say() {
+        type Case = (&'static [u8], Option<(&'static str, &'static [u8])>);
+        let cases: &[Case] = &[
+            (b"9 path=a\n", Some(("path", b"a"))),
+            (b"8 path=\n", Some(("path", b""))),
+            (b"12 path=a=b\n", Some(("path", b"a=b"))),
+            (b"11 path=a\n\n", Some(("path", b"a\n"))),
+            (b"8 path=a\n", None),
+            (b"11 path=a\n", None),
+            (b"9 path a\n", None),
+            (b" 9 path=a\n", None),
+            (b"+9 path=a\n", None),
+            (b"4 =a\n", None),
+            (b"0 ", None),
+            (b"2 ", None),
+            (b"3 \n", None),
+            (b"99999999999999999999 path=a\n", None),
+            (b"8 pa\x00h=\n", None),
+            (b"8 pa\xffh=\n", None),
+        ];
+        for (bytes, expected) in cases {
+            let mut rest = *bytes;
+            let got = PaxRecord::take(&mut rest).map(|r| (r.key, r.value));
+            assert_eq!(got, *expected, "{}", String::from_utf8_lossy(bytes));
+            assert!(got.is_none() || rest.is_empty());
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Repositories that have grown: only what is needed is asked for, and nothing takes time out of proportion.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests state what they expect")]
+
+mod support;
+
+use plimsoll::client::Store;
+use serde_json::{Value, json};
+use support::repo::{Repo, Signer, sha256};
+use support::source::client;
+
+const NEW: Signer = Signer(40);
+
+#[test]
+fn a_thousand_root_rotations_are_followed_in_one_refresh() {
+    let mut repo = Repo::new();
+    for n in 0..999 {
+        // The root key changes each time, so that every step of the chain is another pair of signatures.
+        repo.rotate("root", &[Signer(if n % 2 == 0 { 50 } else { 51 })]);
+    }
+    let client = client(&repo, Store::in_memory());
+    let session = client.refresh().unwrap();
+    assert_eq!(session.trusted().root().version(), 1000);
+    drop(session);
+    assert_eq!(client.source().take_requests().len(), 999 + 4);
+    // What was followed once is not asked for again.
+    drop(client.refresh().unwrap());
+    assert_eq!(client.source().take_requests(), ["1001.root.json", "timestamp.json"]);
+}
+
+/// `targets.json` delegates to 16,384 bins by the first 14 bits of the path's hash.
+fn hash_bins() -> Repo {
+    let mut repo = Repo::new();
+    let roles: Vec<Value> = (0..16_384_u32)
+        .map(|bin| {
+            let prefixes: Vec<String> = (0..4).map(|low| format!("{:04x}", bin << 2 | low)).collect();
+            json!({"name": format!("bin-{bin:04x}"), "keyids": [NEW.id()], "threshold": 1, "terminating": false,
+                   "path_hash_prefixes": prefixes})
+        })
+        .collect();
+    repo.delegations("targets", &[NEW])["roles"] = roles.into();
+    repo
+}
+
+/// The same with one line for all bins [TAP 15].
+fn succinct_bins() -> Repo {
+    let mut repo = Repo::new();
+    let bins = json!({"keyids": [NEW.id()], "threshold": 1, "bit_length": 14, "name_prefix": "bin"});
+    repo.signed("targets")["delegations"] = json!({"keys": {NEW.id(): NEW.public()}, "succinct_roles": bins});
+    repo
+}
+
+#[test]
+fn a_lookup_in_16384_bins_costs_the_metadata_of_one() {
+    for mut repo in [hash_bins(), succinct_bins()] {
+        // The snapshot lists all of them; only the one that holds the file is written.
+        let path = "registry.example/team/app/1.4/manifest.json";
+        let bin = u16::from_str_radix(&sha256(path.as_bytes())[..4], 16).unwrap() >> 2;
+        let home = format!("bin-{bin:04x}");
+        let mut spare = Repo::new();
+        spare.delegate("targets", &home, &["*"], &[NEW], false);
+        repo.roles.insert(home.clone(), spare.roles[&home].clone());
+        repo.target(&home, path, b"manifest").write();
+        let mut meta = repo.signed("snapshot")["meta"].clone();
+        for bin in 0..16_384 {
+            meta[format!("bin-{bin:04x}.json")] = json!({"version": 1});
+        }
+        repo.signed("snapshot")["meta"] = meta;
+        repo.write_role("snapshot");
+
+        let client = client(&repo, Store::in_memory());
+        let mut session = client.refresh().unwrap();
+        client.source().take_requests();
+        let found = session.find(path).unwrap().unwrap();
+        assert_eq!(client.source().take_requests(), [format!("1.{home}.json")]);
+        assert_eq!(session.fetch(&found).unwrap(), b"manifest");
+        // A second lookup in the same bin costs nothing.
+        client.source().take_requests();
+        assert!(session.find(path).unwrap().is_ok());
+        assert!(client.source().take_requests().is_empty());
+    }
+}
