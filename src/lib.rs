@@ -72,3 +72,8 @@ pub mod text;
 pub mod trust;
 pub mod verdict;
 pub mod verify;
+
+/// The README's example, so that it is compiled and run as the others are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

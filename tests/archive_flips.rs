@@ -9,7 +9,6 @@
     clippy::print_stdout,
     reason = "a test states what it expects"
 )]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
 
 mod support;
 

@@ -8,7 +8,6 @@
     clippy::print_stdout,
     reason = "a test states what it expects"
 )]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
 
 mod support;
 
@@ -965,6 +964,8 @@ fn rule_19_json_that_readers_differ_on() {
             ("an unknown key", |i| edit(i, "manifest.json", |m| m[0]["Comment"] = json!(["x"])), ""),
             ("Layers as a string", |i| edit(i, "manifest.json", |m| m[0]["Layers"] = "x".into()), "document-malformed"),
             ("an item that is no object", |i| replace(i, "manifest.json", b"[null]"), "document-malformed"),
+            ("no RepoTags", |i| edit(i, "manifest.json", |m| { m[0].as_object_mut().unwrap().remove("RepoTags"); }), "document-malformed"),
+            ("no Layers", |i| edit(i, "manifest.json", |m| { m[0].as_object_mut().unwrap().remove("Layers"); }), "document-malformed"),
             ("a name that is no string", |i| edit(i, "manifest.json", |m| m[0]["RepoTags"] = json!([null])), "document-malformed"),
             ("manifests in another case", |i| edit(i, "index.json", |x| x["Manifests"] = json!([])), "document-ambiguous"),
             ("digest in another case", |i| edit(i, "index.json", |x| x["manifests"][0]["Digest"] = json!("x")), "document-ambiguous"),

@@ -96,9 +96,13 @@ pub(crate) fn claim(subject: &str, name: &str) -> Result<ImageName, Refusal> {
     ImageName::parse_claim(name).map_err(|e| Refusal::new(Code::NameMalformed, subject, e.to_string()))
 }
 
-/// A list of strings; Go writes an empty one as `null`.
+/// A list of strings; Go writes an empty one as `null`. Every writer writes the key: where it is missing it was damaged, and with it
+/// the names would be gone.
 fn strings(item: &At<'_>, key: &str, what: &str, limit: usize) -> Result<Vec<String>, Refusal> {
-    let Some(list) = item.optional(key)?.filter(|list| *list.value() != Value::Null) else { return Ok(Vec::new()) };
+    let list = item.field(key)?;
+    if *list.value() == Value::Null {
+        return Ok(Vec::new());
+    }
     let list = list.items()?;
     if list.len() > limit {
         return Err(Refusal::new(Code::ArchiveLimit, MANIFEST, format!("too many {what}"))
