@@ -13,7 +13,7 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-repos");
-    for made in ["good", "hostile"] {
+    for made in ["good", "hostile", "map", "security"] {
         if folder.join(made).exists() {
             fs::remove_dir_all(folder.join(made))?;
         }

@@ -41,10 +41,12 @@
 //!           canonical     sans-I/O     inventory   report
 //!                           ▲
 //!                     client: refresh (drives trust) + source + store
+//!                     map: several clients, and who agrees
 //! ```
 //!
 //! [`verify`] is the paved road through all of it. Each stage can be used on its own: [`trust`] does no I/O, so an async program can
-//! drive it; [`client::Source`] brings a repository from elsewhere; [`image`] checks an archive in memory.
+//! drive it; [`client::Source`] brings a repository from elsewhere; [`map`] lets several repositories decide together; [`image`] checks
+//! an archive in memory.
 //!
 //! # Features
 //!
@@ -63,6 +65,7 @@ pub mod client;
 pub mod digest;
 pub mod image;
 pub mod limits;
+pub mod map;
 pub mod metadata;
 pub mod name;
 pub mod text;

@@ -87,6 +87,9 @@ impl Default for HttpLimits {
 /// Nesting of a JSON document. Real ones need 6; the number protects the stack.
 pub const JSON_DEPTH: usize = 64;
 
+/// A map file. It is the operator's, so this only keeps a wrong path from filling memory; a mapping takes some 200 bytes.
+pub const MAP_FILE: u64 = MIB;
+
 /// What bounds an image archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

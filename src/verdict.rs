@@ -8,9 +8,11 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use crate::client::Undecided;
+use crate::client::{ClientError, Undecided};
 use crate::image::error::Refusal;
 use crate::image::{BlobId, VerifiedImage, VerifiedLayer};
+use crate::map::{Answer, Disagreement, LookupError, Says, Unreached};
+use crate::name::ImageName;
 use crate::text::{escaped, is_unprintable, quoted};
 use crate::trust::{Found, TrustError, Trusted};
 
@@ -36,6 +38,8 @@ pub(crate) struct Report {
     pub(crate) platform: Option<String>,
     pub(crate) archive: ArchiveReport,
     pub(crate) metadata: Option<MetadataReport>,
+    /// By a map instead of one repository: those that were asked, in the order in which they were first asked.
+    pub(crate) repositories: Vec<RepositoryReport>,
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -80,7 +84,7 @@ impl MetadataReport {
         Self { time: shown(now), roles, delegations: Vec::new() }
     }
 
-    /// Adds the roles that signed a target.
+    /// Adds the roles that signed a target. The first target is the one whose delegations are shown.
     pub(crate) fn signed_by(&mut self, trusted: &Trusted, found: &Found) {
         let now = trusted.rules().start();
         let chain = found.delegations();
@@ -90,7 +94,9 @@ impl MetadataReport {
                 self.roles.push(RoleReport::new(role.as_str(), file.version(), file.expires(), now));
             }
         }
-        self.delegations = chain.iter().map(|role| role.as_str().to_owned()).collect();
+        if self.delegations.is_empty() {
+            self.delegations = chain.iter().map(|role| role.as_str().to_owned()).collect();
+        }
     }
 
     /// The role that expires first.
@@ -105,11 +111,94 @@ impl RoleReport {
     }
 }
 
+/// What one repository of a map said.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RepositoryReport {
+    name: String,
+    /// `None` if it could not be brought up to date.
+    metadata: Option<MetadataReport>,
+    answers: Vec<AnswerReport>,
+}
+
+/// What a repository said about one target.
+#[derive(Debug, Clone, Serialize)]
+struct AnswerReport {
+    target: String,
+    /// The place of the mapping in the map, from 0.
+    mapping: usize,
+    answer: AnswerWord,
+    /// The length and hash that it signs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<String>,
+    /// Why it does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finding: Option<Finding>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum AnswerWord {
+    Agrees,
+    Signs,
+    Differs,
+    SharesKey,
+    NotSigned,
+    Failed,
+    Unreached,
+}
+
+impl RepositoryReport {
+    /// Adds an answer to what is known of its repository.
+    pub(crate) fn add(reports: &mut Vec<Self>, target: &str, answer: &Answer, trusted: Option<&Trusted>) {
+        let name = answer.repository.as_str();
+        let new = || Self { name: name.to_owned(), metadata: trusted.map(MetadataReport::of), answers: Vec::new() };
+        let place = reports.iter().position(|report| report.name == name);
+        let mut report = place.map_or_else(new, |place| reports.remove(place));
+        let found = answer.says.found();
+        if let (Some(metadata), Some(trusted), Some(found)) = (&mut report.metadata, trusted, found) {
+            metadata.signed_by(trusted, found);
+        }
+        report.answers.push(AnswerReport {
+            target: target.to_owned(),
+            mapping: answer.mapping,
+            answer: AnswerWord::of(&answer.says),
+            signed: found.map(signed),
+            finding: Finding::why_not(answer),
+        });
+        reports.insert(place.unwrap_or(reports.len()), report);
+    }
+}
+
+impl AnswerWord {
+    fn of(says: &Says) -> Self {
+        match says {
+            Says::Agrees(_) => Self::Agrees,
+            Says::Signs(_) => Self::Signs,
+            Says::Differs(_) => Self::Differs,
+            Says::SharesKey { .. } => Self::SharesKey,
+            Says::NotSigned(_) => Self::NotSigned,
+            Says::Failed(error) if matches!(**error, ClientError::NotTrusted(_)) => Self::Failed,
+            Says::Failed(_) => Self::Unreached,
+        }
+    }
+}
+
+/// What a repository says of a file, in a few words.
+fn signed(found: &Found) -> String {
+    let file = found.file();
+    let sha256 = file.hashes().sha256().map(|hash| hash.to_string());
+    let hash = sha256.or_else(|| Some(format!("sha512:{}", file.hashes().sha512()?.to_hex())));
+    format!("{} of {} bytes", hash.unwrap_or_default(), file.length())
+}
+
 /// One reason why an image is not trusted, or why that could not be decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     code: &'static str,
     message: String,
+    /// Of a map, the repository that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,11 +209,56 @@ pub struct Finding {
 
 impl Finding {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), subject: None, expected: None, found: None }
+        Self { code, message: message.into(), repository: None, subject: None, expected: None, found: None }
     }
 
     pub(crate) fn about(self, subject: impl Into<String>) -> Self {
         Self { subject: Some(subject.into()), ..self }
+    }
+
+    /// Why a map did not lead to a target.
+    pub(crate) fn of_lookup(image: &ImageName, path: &str, error: &LookupError) -> Self {
+        let (code, message) = match error {
+            LookupError::NotTrusted(error) => (error.code(), with_causes(error)),
+            LookupError::Undecided(error) => (error.code(), with_causes(error)),
+        };
+        Self::new(code, format!("{image}: {message}")).about(path)
+    }
+
+    /// What an answer has to do with it that a lookup ended in `error`; the repository stands at the front of the message.
+    pub(crate) fn of_answer(answer: &Answer, error: &LookupError) -> Option<Self> {
+        let finding = match (&answer.says, error) {
+            // Said already, by the error itself.
+            (_, LookupError::Undecided(Unreached::Clock { .. })) => None,
+            (Says::Signs(found), LookupError::NotTrusted(Disagreement::Contradiction { .. })) => {
+                Some(Self::signs_otherwise(found))
+            }
+            _ => Self::why_not(answer),
+        }?;
+        let name = answer.repository.to_string();
+        Some(Self { message: format!("{name}: {}", finding.message), repository: Some(name), ..finding })
+    }
+
+    /// Why a repository's answer does not count.
+    fn why_not(answer: &Answer) -> Option<Self> {
+        match &answer.says {
+            Says::Agrees(_) | Says::Signs(_) => None,
+            Says::Differs(found) => Some(Self::signs_otherwise(found)),
+            Says::SharesKey { found, with } => {
+                let text = format!("signs with a key of {with}, so the two count as one");
+                Some(Finding::new("repository-shares-key", text).about(found.path()))
+            }
+            Says::NotSigned(absence) => Some(Self::new("image-not-signed", format!("not signed: {absence}"))),
+            Says::Failed(error) => Some(match &**error {
+                ClientError::NotTrusted(error) => Self::from(error),
+                ClientError::Undecided(error) => Self::from(error),
+            }),
+        }
+    }
+
+    fn signs_otherwise(found: &Found) -> Self {
+        let finding = Finding::new("repository-differs", format!("signs {}", signed(found)));
+        Self { found: Some(signed(found)), ..finding }.about(found.path())
     }
 
     /// The stable code, in kebab-case; all are listed in the project's documentation.
@@ -137,6 +271,12 @@ impl Finding {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The repository that it is about, where there are several.
+    #[must_use]
+    pub fn repository(&self) -> Option<&str> {
+        self.repository.as_deref()
     }
 
     /// The role, target path or archive entry that it is about, as it is called in the input: not escaped.
@@ -161,7 +301,8 @@ impl Finding {
 impl From<&TrustError> for Finding {
     fn from(error: &TrustError) -> Self {
         let (expected, found) = (error.expected(), error.found());
-        Self { code: error.code(), message: with_causes(error), subject: Some(error.subject()), expected, found }
+        let finding = Self::new(error.code(), with_causes(error)).about(error.subject());
+        Self { expected, found, ..finding }
     }
 }
 
@@ -176,6 +317,7 @@ impl From<&Refusal> for Finding {
         Self {
             code: refusal.code.as_str(),
             message: refusal.to_string(),
+            repository: None,
             subject: Some(refusal.subject.clone()),
             expected: refusal.expected.clone(),
             found: refusal.found.clone(),
@@ -200,8 +342,8 @@ impl Verdict {
         Self { decision: Decision::Untrusted, report: Report { findings, ..report } }
     }
 
-    pub(crate) fn undecided(finding: Finding, report: Report) -> Self {
-        Self { decision: Decision::Undecided, report: Report { findings: vec![finding], ..report } }
+    pub(crate) fn undecided(findings: Vec<Finding>, report: Report) -> Self {
+        Self { decision: Decision::Undecided, report: Report { findings, ..report } }
     }
 
     /// A verdict for a program that could not even start to check: wrong usage, a file that cannot be opened.
@@ -210,7 +352,7 @@ impl Verdict {
     #[must_use]
     pub fn not_started(code: &'static str, message: &str, archive: &str) -> Self {
         let archive = ArchiveReport { path: archive.to_owned(), ..ArchiveReport::default() };
-        Self::undecided(Finding::new(code, message), Report { archive, ..Report::default() })
+        Self::undecided(vec![Finding::new(code, message)], Report { archive, ..Report::default() })
     }
 
     /// The verified image, if the verdict is "trusted".
@@ -316,6 +458,7 @@ struct Json<'v> {
     config: Option<JsonConfig>,
     layers: Vec<JsonLayer>,
     metadata: Option<&'v MetadataReport>,
+    repositories: &'v [RepositoryReport],
     packages: JsonPackages,
     findings: &'v [Finding],
 }
@@ -360,6 +503,7 @@ impl<'v> Json<'v> {
             config: image.map(|image| JsonConfig { digest: image.config_digest().to_string() }),
             layers: image.map_or_else(Vec::new, |image| image.layers().iter().map(JsonLayer::of).collect()),
             metadata: report.metadata.as_ref(),
+            repositories: &report.repositories,
             packages: JsonPackages { checked: false },
             findings: &report.findings,
         }
@@ -431,22 +575,65 @@ impl Report {
         if let Some(metadata) = &self.metadata {
             metadata.write(f)?;
         }
+        self.write_repositories(f)?;
         writeln!(f, "  not checked: packages, files")
+    }
+}
+
+impl Report {
+    /// Who agreed, and who did not and why.
+    fn write_repositories(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.repositories.is_empty() {
+            return Ok(());
+        }
+        let agrees = |report: &&RepositoryReport| report.reasons().next().is_none();
+        let (agreeing, all) = (self.repositories.iter().filter(agrees).count(), self.repositories.len());
+        writeln!(f, "  agreed by {agreeing} of {all} repositories, as the map demands")?;
+        self.repositories.iter().try_for_each(|report| report.write(f))
+    }
+}
+
+impl RepositoryReport {
+    fn reasons(&self) -> impl Iterator<Item = &Finding> {
+        self.answers.iter().filter_map(|answer| answer.finding.as_ref())
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, metadata, .. } = self;
+        for reason in self.reasons() {
+            writeln!(f, "  {name:<9} DOES NOT COUNT: {} [{}]", reason.message, reason.code)?;
+        }
+        let Some(metadata) = metadata.as_ref().filter(|_| self.reasons().next().is_none()) else { return Ok(()) };
+        let fresh = metadata.freshness().map(|fresh| format!(", fresh {fresh}"));
+        writeln!(f, "  {name:<9} signed by {}{}", metadata.signers(), fresh.unwrap_or_default())?;
+        metadata.write_expired(f)
     }
 }
 
 impl MetadataReport {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  signed by {}", self.signers())?;
+        self.write_expired(f)?;
+        self.freshness().map_or(Ok(()), |fresh| writeln!(f, "  fresh     {fresh}"))
+    }
+
+    fn signers(&self) -> String {
         let chain: Vec<String> = self.delegations.iter().map(|role| escaped(role).to_string()).collect();
         let root = self.roles.first().map_or(0, |root| root.version);
-        writeln!(f, "  signed by {} under root version {root}", chain.join(" > "))?;
+        format!("{} under root version {root}", chain.join(" > "))
+    }
+
+    fn write_expired(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in self.roles.iter().filter(|row| row.expired) {
             writeln!(f, "  EXPIRED   {} at {}, accepted as asked for", escaped(&row.role), row.expires)?;
         }
-        if let Some(first) = self.first_to_expire().filter(|row| !row.expired) {
-            writeln!(f, "  fresh     until {} ({} expires first)", first.expires, escaped(&first.role))?;
-        }
         Ok(())
+    }
+
+    /// Until when nothing expires; `None` if something has.
+    fn freshness(&self) -> Option<String> {
+        let first = self.first_to_expire().filter(|row| !row.expired)?;
+        Some(format!("until {} ({} expires first)", first.expires, escaped(&first.role)))
     }
 }
 

@@ -11,15 +11,16 @@ use crate::image::inventory::Inventory;
 use crate::image::manifest::{Document, Platform};
 use crate::image::read_at::ReadAt;
 use crate::limits::ArchiveLimits;
+use crate::map::{LookupError, MapSession, Repositories};
 use crate::name::ImageName;
 use crate::text::quoted;
 use crate::trust::Absence;
-use crate::verdict::{ArchiveReport, Finding, MetadataReport, Report, Verdict, with_causes};
+use crate::verdict::{ArchiveReport, Finding, MetadataReport, Report, RepositoryReport, Verdict, with_causes};
 
 /// Called with the bytes that were checked so far, and all that there are to check.
 pub type Progress = dyn Fn(u64, u64) + Send + Sync;
 
-/// Decides whether archives may be loaded, by one repository.
+/// Decides whether archives may be loaded, by one repository or by several that must agree.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,24 +38,42 @@ pub type Progress = dyn Fn(u64, u64) + Send + Sync;
 /// # }
 /// ```
 pub struct Verifier<S> {
-    client: Client<S>,
+    authority: Authority<S>,
     image: Option<ImageName>,
     platform: Option<Platform>,
     limits: ArchiveLimits,
     progress: Box<Progress>,
 }
 
+/// Who says what an image is.
+enum Authority<S> {
+    One(Client<S>),
+    Map(Repositories<S>),
+}
+
+/// Brings what is signed at a target path of an image, by whatever authority.
+type SignedFile<'f> = dyn FnMut(&ImageName, &str) -> Result<Vec<u8>, Stop> + 'f;
+
 /// Why a verdict is not "trusted".
 enum Stop {
     Untrusted(Vec<Finding>),
-    Undecided(Finding),
+    Undecided(Vec<Finding>),
 }
 
 impl<S: Source> Verifier<S> {
     /// Verifies archives under the names that they claim themselves; each of those must be signed.
     pub fn new(client: Client<S>) -> Self {
+        Self::by(Authority::One(client))
+    }
+
+    /// As [`new`](Self::new), by several repositories: a signed file is what as many of them agree on as the map demands [TAP 4].
+    pub fn by_map(repositories: Repositories<S>) -> Self {
+        Self::by(Authority::Map(repositories))
+    }
+
+    fn by(authority: Authority<S>) -> Self {
         let progress = Box::new(|_, _| {});
-        Self { client, image: None, platform: None, limits: ArchiveLimits::default(), progress }
+        Self { authority, image: None, platform: None, limits: ArchiveLimits::default(), progress }
     }
 
     /// Verifies archives as this image. An archive may then claim no other name.
@@ -99,7 +118,7 @@ impl<S: Source> Verifier<S> {
         match self.decide(archive, &mut report) {
             Ok(image) => Verdict::trusted(image, report),
             Err(Stop::Untrusted(findings)) => Verdict::untrusted(findings, report),
-            Err(Stop::Undecided(finding)) => Verdict::undecided(finding, report),
+            Err(Stop::Undecided(findings)) => Verdict::undecided(findings, report),
         }
     }
 
@@ -131,29 +150,40 @@ impl<S: Source> Verifier<S> {
         }
     }
 
-    /// What the repository says these images are. The store is unlocked again before the archive is hashed, which may take long.
+    /// What the repositories say these images are. Their stores are unlocked again before the archive is hashed, which may take long.
     fn signed_images(&self, names: &[ImageName], report: &mut Report) -> Result<Vec<SignedImage>, Stop> {
-        let mut session = self.client.refresh()?;
-        let mut metadata = MetadataReport::of(session.trusted());
-        let signed = names.iter().map(|name| self.signed_image(&mut session, name, &mut metadata, report)).collect();
-        report.metadata = Some(metadata);
-        signed
+        match &self.authority {
+            Authority::One(client) => {
+                let mut session = client.refresh()?;
+                let mut metadata = MetadataReport::of(session.trusted());
+                let mut file = |name: &ImageName, path: &str| signed_file(&mut session, name, path, &mut metadata);
+                let signed = names.iter().map(|name| self.signed_image(name, &mut file, report)).collect();
+                report.metadata = Some(metadata);
+                signed
+            }
+            Authority::Map(repositories) => {
+                let mut session = repositories.session();
+                let mut asked = Vec::new();
+                let mut file = |name: &ImageName, path: &str| agreed_file(&mut session, name, path, &mut asked);
+                let signed = names.iter().map(|name| self.signed_image(name, &mut file, report)).collect();
+                report.repositories = asked;
+                signed
+            }
+        }
     }
 
     fn signed_image(
         &self,
-        session: &mut Session<'_, S>,
         name: &ImageName,
-        metadata: &mut MetadataReport,
+        signed_file: &mut SignedFile<'_>,
         report: &mut Report,
     ) -> Result<SignedImage, Stop> {
         let folder = name.target_folder();
-        let manifest = signed_file(session, name, &format!("{folder}manifest.json"), Some(metadata))?;
+        let manifest = signed_file(name, &format!("{folder}manifest.json"))?;
         if let Document::Index(_) = Document::parse(&manifest, &self.limits)? {
             let platform = self.platform.clone().unwrap_or_else(Platform::host);
             report.platform = Some(platform.to_string());
-            let file = format!("{folder}{}", platform.target_file());
-            let platform_manifest = signed_file(session, name, &file, None)?;
+            let platform_manifest = signed_file(name, &format!("{folder}{}", platform.target_file()))?;
             return Ok(SignedImage::from_index(name, &manifest, &platform, &platform_manifest, &self.limits)?);
         }
         report.platform = self.platform.as_ref().map(ToString::to_string);
@@ -165,13 +195,32 @@ fn signed_file<S: Source>(
     session: &mut Session<'_, S>,
     name: &ImageName,
     path: &str,
-    metadata: Option<&mut MetadataReport>,
+    metadata: &mut MetadataReport,
 ) -> Result<Vec<u8>, Stop> {
     let found = session.find(path)?.map_err(|absence| not_signed(name, path, &absence))?;
-    if let Some(metadata) = metadata {
-        metadata.signed_by(session.trusted(), &found);
-    }
+    metadata.signed_by(session.trusted(), &found);
     Ok(session.fetch(&found)?)
+}
+
+/// The same by a map. Whatever comes of it, `asked` then has what each repository said.
+fn agreed_file<S: Source>(
+    session: &mut MapSession<'_, S>,
+    name: &ImageName,
+    path: &str,
+    asked: &mut Vec<RepositoryReport>,
+) -> Result<Vec<u8>, Stop> {
+    let lookup = session.lookup(path);
+    for answer in &lookup.answers {
+        RepositoryReport::add(asked, path, answer, session.trusted(&answer.repository));
+    }
+    lookup.result.map_err(|error| {
+        let mut findings = vec![Finding::of_lookup(name, path, &error)];
+        findings.extend(lookup.answers.iter().filter_map(|answer| Finding::of_answer(answer, &error)));
+        match error {
+            LookupError::NotTrusted(_) => Stop::Untrusted(findings),
+            LookupError::Undecided(_) => Stop::Undecided(findings),
+        }
+    })
 }
 
 fn open_file(path: &Path) -> Result<File, String> {
@@ -213,7 +262,7 @@ impl From<ClientError> for Stop {
 
 impl From<Undecided> for Stop {
     fn from(error: Undecided) -> Self {
-        Self::Undecided(Finding::from(&error))
+        Self::Undecided(vec![Finding::from(&error)])
     }
 }
 
@@ -227,7 +276,9 @@ impl From<ArchiveError> for Stop {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::Refused(refusal) => Self::from(refusal),
-            error @ ArchiveError::Io { .. } => Self::Undecided(Finding::new("archive-unreadable", with_causes(&error))),
+            error @ ArchiveError::Io { .. } => {
+                Self::Undecided(vec![Finding::new("archive-unreadable", with_causes(&error))])
+            }
         }
     }
 }

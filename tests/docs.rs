@@ -109,3 +109,12 @@ fn the_readme_shows_what_the_command_prints_and_runs_as_written() {
         assert!(top().join(link).exists(), "README.md links to {link}");
     }
 }
+
+#[test]
+fn the_page_about_maps_shows_the_sample_and_what_the_command_prints() {
+    let page = read("docs/map.md");
+    assert!(page.contains(&read("test-repos/map/map.json")));
+    let printed = page.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(read("cli/tests/command.rs").contains(printed), "the command's test expects something else");
+    assert!(page.contains("cargo run --release -- verify test-repos/good/app.tar --image registry.example/team/app:1.4 --map test-repos/map/map.json"));
+}

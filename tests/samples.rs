@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use plimsoll::client::{Client, DirSource, Store};
+use plimsoll::client::{Client, DirSource, Mirrors, Store};
+use plimsoll::map::{Location, PinnedMap, Repositories};
 use plimsoll::verdict::Verdict;
 use plimsoll::verify::Verifier;
 
@@ -91,6 +92,40 @@ fn an_old_image_is_refused_by_whoever_has_seen_the_new_one() {
     assert_eq!(code(&verify(store(), "good", "good/app.tar", asked)), "trusted");
     assert_eq!(code(&verify(store(), "hostile/rollback", "hostile/rollback/app.tar", asked)), "metadata-rollback");
     assert_eq!(code(&verify(store(), "good", "good/app.tar", asked)), "trusted");
+}
+
+#[test]
+fn each_row_of_the_readme_about_maps_is_true() {
+    let verify = |map: &str, archive: &str| {
+        let pinned = PinnedMap::read(&samples().join("map").join(map)).unwrap();
+        let repositories = Repositories::new(&pinned, |repository| {
+            let open = |location: Location| match location {
+                Location::Folder(folder) => DirSource::repository(&folder),
+                Location::Address(_) => unreachable!("the samples are in folders"),
+            };
+            let mirrors = Mirrors::new(repository.locations().iter().cloned().map(|one| move || open(one.clone())));
+            let client = Client::new(repository.root(), mirrors, Store::in_memory());
+            client.with_time("2030-01-01T00:00:00Z".parse().unwrap())
+        });
+        Verifier::by_map(repositories).verify(&samples().join(archive))
+    };
+    let rows: &[(&str, &str, &str)] = &[
+        ("map.json", "good/app.tar", "trusted"),
+        ("map.json", "hostile/changed-layer/app.tar", "layer-diff-id-mismatch"),
+        ("map.json", "hostile/rollback/app.tar", "config-digest-mismatch"),
+        ("replayed.json", "good/app.tar", "map-contradiction"),
+        ("replayed.json", "hostile/rollback/app.tar", "map-contradiction"),
+        ("frozen.json", "good/app.tar", "map-threshold"),
+        ("one-signer.json", "good/app.tar", "map-threshold"),
+        ("unreachable.json", "good/app.tar", "map-unreached"),
+    ];
+    for (map, archive, expected) in rows {
+        let verdict = verify(map, archive);
+        assert_eq!(code(&verdict), *expected, "{map}, {archive}: {verdict}");
+        assert_eq!(verdict.is_undecided(), *expected == "map-unreached", "{map}");
+    }
+    assert_eq!(verify("one-signer.json", "good/app.tar").findings()[1].code(), "repository-shares-key");
+    assert_eq!(verify("frozen.json", "good/app.tar").findings()[1].repository(), Some("vendor"));
 }
 
 #[test]

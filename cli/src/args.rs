@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use plimsoll::client::{Client, Source};
 use plimsoll::image::manifest::Platform;
 use plimsoll::name::ImageName;
 
@@ -37,8 +38,12 @@ pub(crate) struct Verify {
     pub(crate) repository: Repository,
 
     /// The root that you trust, from a source other than the repository
-    #[arg(long, value_name = "ROOT.json")]
-    pub(crate) root: PathBuf,
+    #[arg(long, value_name = "ROOT.json", required_unless_present = "map", conflicts_with = "map")]
+    pub(crate) root: Option<PathBuf>,
+
+    /// Instead of --repository and --root: several repositories, and how many of them must agree (TAP 4)
+    #[arg(long, value_name = "MAP.json")]
+    pub(crate) map: Option<PathBuf>,
 
     /// Where trusted metadata is kept, which protects from rollback [default: by root, below the user's state folder]
     #[arg(long, value_name = "DIR")]
@@ -61,19 +66,33 @@ pub(crate) struct Verify {
     pub(crate) format: Format,
 }
 
+impl Verify {
+    /// What the arguments say of every client.
+    pub(crate) fn configure<S: Source>(&self, client: Client<S>) -> Client<S> {
+        let mut client = client.with_time_memory();
+        if let Some(time) = self.time {
+            client = client.with_time(time);
+        }
+        if let Some(max_staleness) = self.max_staleness {
+            client = client.with_max_staleness(max_staleness);
+        }
+        client
+    }
+}
+
 /// Either one place, or two.
 #[derive(Debug, Args)]
 pub(crate) struct Repository {
     /// The TUF repository: a folder or http(s) address below which are metadata/ and targets/
-    #[arg(long, value_name = "DIR_OR_URL", required_unless_present_any = ["metadata", "targets"])]
+    #[arg(long, value_name = "DIR_OR_URL", required_unless_present_any = ["metadata", "targets", "map"], conflicts_with = "map")]
     pub(crate) repository: Option<PathBuf>,
 
     /// Instead of --repository: the folder or address of the metadata files alone
-    #[arg(long, value_name = "DIR_OR_URL", requires = "targets", conflicts_with = "repository")]
+    #[arg(long, value_name = "DIR_OR_URL", requires = "targets", conflicts_with_all = ["repository", "map"])]
     pub(crate) metadata: Option<PathBuf>,
 
     /// Instead of --repository: the folder or address of the target files alone
-    #[arg(long, value_name = "DIR_OR_URL", requires = "metadata", conflicts_with = "repository")]
+    #[arg(long, value_name = "DIR_OR_URL", requires = "metadata", conflicts_with_all = ["repository", "map"])]
     pub(crate) targets: Option<PathBuf>,
 }
 

@@ -4,6 +4,7 @@
 
 mod args;
 mod input;
+mod map;
 mod repository;
 mod show;
 mod state;
@@ -34,19 +35,21 @@ fn verify(arguments: Verify) -> Result<Verdict, Box<Verdict>> {
     let path = arguments.archive.display().to_string();
     let not_started = |code, message: String| Box::new(Verdict::not_started(code, &message, &path));
 
-    let root = input::root(&arguments.root).map_err(|e| not_started("pinned-root-unreadable", e))?;
-    let source =
-        repository::open(&arguments.repository).map_err(|e| not_started("repository-unreadable", show::chain(&e)))?;
-    let store = arguments.store.map_or_else(|| state::default_store(&root), Ok).map_err(|e| not_started("usage", e))?;
-
-    let mut client = Client::new(root, source, Store::folder(store)).with_time_memory();
-    if let Some(time) = arguments.time {
-        client = client.with_time(time);
-    }
-    if let Some(max_staleness) = arguments.max_staleness {
-        client = client.with_max_staleness(max_staleness);
-    }
-    let mut verifier = Verifier::new(client);
+    let mut verifier = match (&arguments.map, &arguments.root) {
+        (Some(map), _) => {
+            Verifier::by_map(map::repositories(map, &arguments).map_err(|(code, e)| not_started(code, e))?)
+        }
+        (None, Some(root)) => {
+            let root = input::root(root).map_err(|e| not_started("pinned-root-unreadable", e))?;
+            let source = repository::open(&arguments.repository)
+                .map_err(|e| not_started("repository-unreadable", show::chain(&e)))?;
+            let store = arguments.store.clone().map_or_else(|| state::default_store(&root), Ok);
+            let store = store.map_err(|e| not_started("usage", e))?;
+            Verifier::new(arguments.configure(Client::new(root, source, Store::folder(store))))
+        }
+        // The parser of the arguments does not let this pass.
+        (None, None) => return Err(not_started("usage", "either --map or --root is needed".to_owned())),
+    };
     if let Some(image) = arguments.image {
         verifier = verifier.with_image(image);
     }

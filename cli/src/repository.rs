@@ -10,15 +10,20 @@ use crate::args::Repository;
 /// Opens what the arguments name. A folder is read and nothing else: no request is ever made for one.
 pub(crate) fn open(repository: &Repository) -> Result<Box<dyn Source>, SourceError> {
     match (&repository.repository, &repository.metadata, &repository.targets) {
-        (Some(place), ..) => match url(place) {
-            Some(url) => web::repository(url),
-            None => Ok(Box::new(DirSource::repository(place)?)),
-        },
+        (Some(place), ..) => whole(place),
         (None, Some(metadata), Some(targets)) => {
             Ok(Box::new(Halves { metadata: part(metadata)?, targets: part(targets)? }))
         }
         // The parser of the arguments lets none of the others pass.
         (None, ..) => Err(SourceError::NoRepository { place: String::new(), what: "none was named".to_owned() }),
+    }
+}
+
+/// A folder or an address that holds all of a repository.
+pub(crate) fn whole(place: &Path) -> Result<Box<dyn Source>, SourceError> {
+    match url(place) {
+        Some(url) => web::repository(url),
+        None => Ok(Box::new(DirSource::repository(place)?)),
     }
 }
 

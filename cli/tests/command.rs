@@ -160,8 +160,18 @@ fn json_is_one_object_whatever_happens() {
         assert_eq!(json["schema"], "plimsoll/verdict/v1", "{name}");
         assert_eq!((json["verdict"].as_str(), output.status.code()), (Some(*verdict), Some(*exit)), "{name}: {json:#}");
         assert_eq!(json["findings"][0]["code"].as_str().unwrap_or_default(), *code, "{name}: {json:#}");
-        for key in ["image", "platform", "archive", "manifest", "config", "layers", "metadata", "packages", "findings"]
-        {
+        for key in [
+            "image",
+            "platform",
+            "archive",
+            "manifest",
+            "config",
+            "layers",
+            "metadata",
+            "repositories",
+            "packages",
+            "findings",
+        ] {
             assert!(json.get(key).is_some(), "{name}: no {key}");
         }
     }
@@ -193,6 +203,176 @@ fn json_of_a_trusted_archive_says_what_was_checked() {
         .collect();
     assert_eq!(roles, [("root", 1), ("timestamp", 2), ("snapshot", 2), ("targets", 1), ("team", 2)]);
     assert_eq!(json["packages"]["checked"], false);
+}
+
+/// `plimsoll verify` of a sample archive by one of the maps.
+fn verify_by_map(home: &Path, map: &str, more: &[&str]) -> Output {
+    let mut command = plimsoll(home);
+    command.args(["verify", &samples("good/app.tar"), "--map", &samples(&format!("map/{map}")), "--time", TIME]);
+    command.args(more).output().unwrap()
+}
+
+#[test]
+fn several_repositories_that_agree() {
+    let home = folder("map_trusted");
+    let output = verify_by_map(&home, "map.json", &["--image", IMAGE]);
+    let expected = "\
+trusted: registry.example/team/app:1.4
+  archive   test-repos/good/app.tar, docker-archive, 29696 bytes
+  manifest  sha256:140f9ba84465db587c31d1007d6473afca0d0ce54328e853cbea6609519678e9
+  config    sha256:5cd13aaca199fad460cefc9e2fac93e38ed988b194203021e4b1b0df01692c9b (the image ID in Docker's classic store)
+  platform  linux/amd64
+  layers    3, each checked against its diff id
+  agreed by 2 of 2 repositories, as the map demands
+  vendor    signed by targets > team under root version 1, fresh until 2056-01-01T00:00:00Z (root expires first)
+  security  signed by targets under root version 1, fresh until 2056-01-01T00:00:00Z (root expires first)
+  not checked: packages, files
+";
+    assert_eq!((text(&output.stdout), text(&output.stderr)), (expected.to_owned(), String::new()));
+    assert_eq!(output.status.code(), Some(0));
+
+    let json = json(&verify_by_map(&home, "map.json", &["--format", "json"]));
+    assert_eq!(json["metadata"], Value::Null);
+    let repositories = json["repositories"].as_array().unwrap();
+    assert_eq!((&repositories[0]["name"], &repositories[1]["name"]), (&"vendor".into(), &"security".into()));
+    for repository in repositories {
+        assert_eq!(repository["metadata"]["time"], TIME);
+        assert_eq!(repository["answers"][0]["answer"], "agrees");
+        assert_eq!(repository["answers"][0]["target"], "registry.example/team/app/1.4/manifest.json");
+    }
+}
+
+#[test]
+fn several_repositories_that_do_not_agree_are_named_with_their_reasons() {
+    let home = folder("map_refused");
+    let cases: &[(&str, &[&str], i32, &[&str])] = &[
+        (
+            "replayed.json",
+            &[],
+            1,
+            &[
+                "2 of vendor, security must agree on it, but they contradict each other [map-contradiction]",
+                "  vendor: signs sha256:140f9ba84465db587c31d1007d6473afca0d0ce54328e853cbea6609519678e9 of 747 bytes [repository-differs]",
+                "  security: signs sha256:5750c36fd60bd3aac3ad556510848ff8d0bbb1aa12bc0584ff426991a9eb37c9 of 747 bytes [repository-differs]",
+            ],
+        ),
+        (
+            "frozen.json",
+            &[],
+            1,
+            &[
+                "must agree on it, only security can be counted [map-threshold]",
+                "  vendor: timestamp: expired at 2026-11-20T00:00:00Z, the time is 2030-01-01T00:00:00Z [metadata-expired]",
+            ],
+        ),
+        ("frozen.json", &["--max-staleness", "2000d"], 0, &["  EXPIRED   timestamp at 2026-11-20T00:00:00Z"]),
+        (
+            "one-signer.json",
+            &[],
+            1,
+            &["  security: signs with a key of vendor, so the two count as one [repository-shares-key]"],
+        ),
+        (
+            "unreachable.json",
+            &[],
+            2,
+            &[
+                "only vendor can be counted; the others could not be asked [map-unreached]",
+                "  security: no repository at \"test-repos/map/../not-here\"",
+            ],
+        ),
+        (
+            "map.json",
+            &["--image", "registry.example/other:1"],
+            1,
+            &["no mapping decides on it, so no repository is asked [map-not-mapped]"],
+        ),
+        (
+            "map.json",
+            &["--image", "registry.example/team/app:1.5"],
+            1,
+            &["not signed by any repository that decides on it: vendor, security [image-not-signed]"],
+        ),
+    ];
+    for (map, more, exit, expected) in cases {
+        let output = verify_by_map(&home.join(map), map, more);
+        let out = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(*exit), "{map}: {out}");
+        for expected in *expected {
+            assert!(out.contains(expected), "{map}: no {expected:?} in {out}");
+        }
+    }
+}
+
+#[test]
+fn each_repository_of_a_map_has_a_memory_of_its_own() {
+    let home = folder("map_stores");
+    assert_eq!(verify_by_map(&home, "map.json", &[]).status.code(), Some(0));
+    let stores = |folder: PathBuf| {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(stores(home.join(".local/state/plimsoll")).len(), 2);
+    // What was seen by the map counts when the repository is asked alone.
+    let old = verify(&home, "hostile/rollback", "hostile/rollback/app.tar", &["--image", IMAGE]);
+    assert!(text(&old.stdout).contains("[metadata-rollback]"), "{}", text(&old.stdout));
+    // And whoever was replayed is known.
+    let replayed = verify_by_map(&home, "replayed.json", &[]);
+    assert!(
+        text(&replayed.stdout).contains("  security: timestamp: version went back from 2 to 1 [metadata-rollback]")
+    );
+
+    let store = home.join("store");
+    assert_eq!(verify_by_map(&home, "map.json", &["--store", &store.display().to_string()]).status.code(), Some(0));
+    assert_eq!(stores(store.join("repositories")), ["security", "vendor"]);
+}
+
+#[test]
+fn a_map_that_cannot_be_used_is_undecided_and_says_where() {
+    let home = folder("map_usage");
+    let run = |arguments: &[&str]| {
+        plimsoll(&home).arg("verify").arg(samples("good/app.tar")).args(arguments).output().unwrap()
+    };
+    let (map, good, root) = (samples("map/map.json"), samples("good"), samples("root.json"));
+    let written = |name: &str, text: &str| {
+        let path = home.join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let genuine = fs::read_to_string(&map).unwrap();
+    let misspelt = written("misspelt.json", &genuine.replace("\"threshold\"", "\"treshold\""));
+    let rootless = written("rootless.json", &genuine);
+    fs::create_dir_all(home.join("same/vendor")).unwrap();
+    fs::create_dir_all(home.join("same/security")).unwrap();
+    fs::copy(samples("map/vendor/root.json"), home.join("same/vendor/root.json")).unwrap();
+    fs::copy(samples("map/vendor/root.json"), home.join("same/security/root.json")).unwrap();
+    let same = written("same/map.json", &genuine);
+    let cases: &[(&str, &[&str], &str, &str)] = &[
+        ("with a root", &["--map", &map, "--root", &root], "usage", "cannot be used with"),
+        ("with a repository", &["--map", &map, "--repository", &good], "usage", "cannot be used with"),
+        ("neither", &[], "usage", "required arguments"),
+        ("a root alone", &["--root", &root], "usage", "required arguments"),
+        ("missing", &["--map", &samples("none.json")], "map-unreadable", "cannot read the map"),
+        ("a folder", &["--map", &good], "map-unreadable", "not a regular file"),
+        ("misspelt", &["--map", &misspelt], "map-malformed", "mapping[0].treshold: expected no such key, found 2"),
+        ("no roots", &["--map", &rootless], "pinned-root-unreadable", "security: cannot read the pinned root"),
+        ("one root twice", &["--map", &same], "map-same-root", "security and vendor have the same pinned root"),
+    ];
+    for (name, arguments, code, message) in cases {
+        let output = run(&as_json(arguments));
+        let json = json(&output);
+        assert_eq!(output.status.code(), Some(2), "{name}: {json:#}");
+        assert_eq!(json["findings"][0]["code"], *code, "{name}: {json:#}");
+        assert!(json["findings"][0]["message"].as_str().unwrap().contains(message), "{name}: {json:#}");
+    }
+    // An address is a location, too. Nobody answers at this one.
+    let address = genuine.replace("../security", "http://127.0.0.1:1/tuf").replace("../good", &good);
+    fs::copy(samples("map/security/root.json"), home.join("same/security/root.json")).unwrap();
+    let output = run(&["--map", &written("same/map.json", &address)]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stdout).contains("[map-unreached]"), "{}", text(&output.stdout));
 }
 
 #[test]
@@ -360,6 +540,7 @@ fn help_and_version_are_no_errors() {
         "--image",
         "--repository",
         "--root",
+        "--map",
         "--store",
         "--platform",
         "--time",

@@ -9,6 +9,7 @@
 mod download;
 #[cfg(feature = "http")]
 mod http;
+mod mirrors;
 mod source;
 mod store;
 
@@ -19,6 +20,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 #[cfg(feature = "http")]
 pub use self::http::HttpSource;
+pub use self::mirrors::Mirrors;
 pub use self::source::{DirSource, Source, SourceError};
 pub use self::store::{LockedStore, Store, StoreError};
 use crate::limits::MetadataLimits;

@@ -149,7 +149,7 @@ impl Paths {
 /// Whether `path` matches a `PATHPATTERN`: `*` is any run of characters, `?` any one, neither crosses `/` [TUF 4.5].
 ///
 /// Everything else stands for itself, `[` and `**` included.
-fn pattern_matches(pattern: &str, path: &str) -> bool {
+pub(crate) fn pattern_matches(pattern: &str, path: &str) -> bool {
     let mut patterns = pattern.split('/');
     let mut segments = path.split('/');
     loop {

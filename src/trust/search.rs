@@ -8,8 +8,9 @@ use std::sync::Arc;
 use super::{TrustError, Trusted, targets_file};
 use crate::limits::MetadataLimits;
 use crate::metadata::delegation::{DelegatedRole, Delegations};
+use crate::metadata::key::{Key, KeyId, PublicKey};
 use crate::metadata::roles::{MetaFile, TargetFile, Targets};
-use crate::metadata::{RoleName, Signed};
+use crate::metadata::{RoleKeys, RoleName, Signed};
 
 /// A role file that is needed next: which version of it, and how long it may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +97,30 @@ pub enum Absence {
     /// The search visited as many roles as it may.
     #[error("the search ended after {0} delegated roles")]
     TooManyRoles(u32),
+}
+
+impl Trusted {
+    /// The keys that decide what this repository says about a target: those of the root, of the top-level targets role and of each
+    /// delegated role on the way to the one that signed it. `found` is from a search of this metadata.
+    #[must_use]
+    pub fn keys_behind(&self, found: &Found) -> BTreeSet<PublicKey> {
+        let usable = |role: &RoleKeys, keys: &BTreeMap<KeyId, Key>| -> Vec<PublicKey> {
+            role.keyids().iter().filter_map(|id| keys.get(id)?.usable().cloned()).collect()
+        };
+        let root = self.root();
+        let mut behind = BTreeSet::from_iter(usable(root.root(), root.keys()));
+        behind.extend(usable(root.targets(), root.keys()));
+        let mut file = self.targets();
+        for (delegator, role) in found.delegations.iter().zip(found.delegations.iter().skip(1)) {
+            let Some(delegations) = file.delegations() else { break };
+            for delegated in delegations.roles_for(&found.path).iter().filter(|one| one.name() == role.as_str()) {
+                behind.extend(usable(delegated.keys(), delegations.keys()));
+            }
+            let Some(next) = self.delegated(delegator.as_str(), role.as_str()) else { break };
+            file = next;
+        }
+        behind
+    }
 }
 
 /// A search for one target; see [`Trusted::search`].

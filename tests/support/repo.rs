@@ -71,15 +71,21 @@ impl Default for Repo {
 impl Repo {
     /// All roles in version 1 with one key each, consistent snapshots, written.
     pub fn new() -> Self {
-        let top = [("root", ROOT), ("timestamp", TIMESTAMP), ("snapshot", SNAPSHOT), ("targets", TARGETS)];
+        Self::of([ROOT, TIMESTAMP, SNAPSHOT, TARGETS])
+    }
+
+    /// The same with these keys, in the order of the workflow.
+    pub fn of(keys: [Signer; 4]) -> Self {
+        let [root, timestamp, snapshot, targets] = keys;
+        let top = [("root", root), ("timestamp", timestamp), ("snapshot", snapshot), ("targets", targets)];
         let keys: BTreeMap<String, Value> = top.iter().map(|(_, key)| (key.id(), key.public())).collect();
         let roles: BTreeMap<&str, Value> =
             top.iter().map(|(role, key)| (*role, json!({"keyids": [key.id()], "threshold": 1}))).collect();
         let mut repo = Self { roles: BTreeMap::new(), files: BTreeMap::new(), lists_hashes: false };
-        repo.insert("root", json!({"consistent_snapshot": true, "keys": keys, "roles": roles}), &[ROOT]);
-        repo.insert("targets", json!({"targets": {}}), &[TARGETS]);
-        repo.insert("snapshot", json!({"meta": {}}), &[SNAPSHOT]);
-        repo.insert("timestamp", json!({"meta": {}}), &[TIMESTAMP]);
+        repo.insert("root", json!({"consistent_snapshot": true, "keys": keys, "roles": roles}), &[root]);
+        repo.insert("targets", json!({"targets": {}}), &[targets]);
+        repo.insert("snapshot", json!({"meta": {}}), &[snapshot]);
+        repo.insert("timestamp", json!({"meta": {}}), &[timestamp]);
         repo.write();
         repo
     }
@@ -269,6 +275,10 @@ pub fn canonical(value: &Value) -> String {
 
 pub fn sha256(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+pub fn sha512(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA512, bytes).as_ref())
 }
 
 pub fn hex(bytes: &[u8]) -> String {

@@ -21,6 +21,17 @@ const TIMESTAMP: Signer = Signer(103);
 const SNAPSHOT: Signer = Signer(104);
 const TARGETS: Signer = Signer(105);
 const TEAM: [Signer; 2] = [Signer(106), Signer(107)];
+/// One for each role of the security team's repository.
+const SECURITY: [Signer; 4] = [Signer(111), Signer(112), Signer(113), Signer(114)];
+
+/// What the maps in `map/` say: the locations of both repositories, and the files that they decide on.
+const MAPS: [(&str, &str, &str); 5] = [
+    ("map.json", "../good", "../security"),
+    ("replayed.json", "../good", "../hostile/security-replayed"),
+    ("frozen.json", "../hostile/expired-timestamp", "../security"),
+    ("unreachable.json", "../good", "../not-here"),
+    ("one-signer.json", "../good", "../hostile/security-borrowed"),
+];
 
 /// All files, by path below `test-repos/`.
 pub fn files(source: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -43,7 +54,22 @@ pub fn files(source: &Path) -> BTreeMap<String, Vec<u8>> {
     threshold.role("team").signers.truncate(1);
     threshold.write();
 
+    let security_before = security(&old_manifest);
+    let mut security = security_before.clone();
+    security.files.retain(|name, _| !name.starts_with("targets/") && name.contains("root"));
+    security.target("targets", &format!("{FOLDER}/manifest.json"), &manifest).publish();
+
+    // The team signs for the security team, too: with the same keys, under another root.
+    let mut borrowed = security.clone();
+    borrowed.signed("targets")["targets"] = json!({});
+    borrowed.delegate("targets", "team", &["registry.example/team/*/*/*"], &TEAM, true);
+    borrowed.signed("team")["expires"] = json!(EXPIRES);
+    borrowed.target("team", &format!("{FOLDER}/manifest.json"), &manifest).publish();
+    borrowed.files.retain(|name, _| !name.contains("2.targets") && !name.contains("2.snapshot"));
+
     let mut files = BTreeMap::from([
+        ("map/vendor/root.json".to_owned(), good.pinned()),
+        ("map/security/root.json".to_owned(), security.pinned()),
         ("root.json".to_owned(), good.pinned()),
         ("good/app.tar".to_owned(), app.clone()),
         ("hostile/changed-layer/app.tar".to_owned(), change_layer(&app)),
@@ -56,13 +82,51 @@ pub fn files(source: &Path) -> BTreeMap<String, Vec<u8>> {
     ]);
     for (folder, repo) in [
         ("good", &good),
+        ("security", &security),
+        ("hostile/security-replayed", &security_before),
+        ("hostile/security-borrowed", &borrowed),
         ("hostile/rollback", &before),
         ("hostile/expired-timestamp", &expired),
         ("hostile/threshold-not-met", &threshold),
     ] {
         files.extend(repo.files.iter().map(|(name, bytes)| (format!("{folder}/{name}"), bytes.clone())));
     }
+    files.extend(MAPS.map(|(name, vendor, security)| (format!("map/{name}"), map(vendor, security))));
     files
+}
+
+/// Vendor and security team must both sign what is below `registry.example/team/`.
+fn map(vendor: &str, security: &str) -> Vec<u8> {
+    format!(
+        r#"{{
+  "repositories": {{
+    "vendor": ["{vendor}"],
+    "security": ["{security}"]
+  }},
+  "mapping": [
+    {{
+      "_why": "the vendor makes these images, our security team approves them",
+      "paths": ["registry.example/team/*/*/*"],
+      "repositories": ["vendor", "security"],
+      "threshold": 2,
+      "terminating": true
+    }}
+  ]
+}}
+"#
+    )
+    .into_bytes()
+}
+
+/// The security team's repository: one key for each role, and what it has approved.
+fn security(manifest: &[u8]) -> Repo {
+    let mut repo = Repo::of(SECURITY);
+    repo.files.clear();
+    for role in ["root", "timestamp", "snapshot", "targets"] {
+        repo.signed(role)["expires"] = json!(EXPIRES);
+    }
+    repo.target("targets", &format!("{FOLDER}/manifest.json"), manifest).write();
+    repo
 }
 
 /// Root by two keys, a team with two keys for everything below `registry.example/team/`, one signed image.

@@ -35,6 +35,18 @@ impl MemorySource {
         Ok(self.files.get(&name).map(|bytes| Box::new(bytes.as_slice()) as Box<dyn Read>))
     }
 
+    /// Has no file whose name begins so.
+    pub fn forget(&mut self, name: &str) {
+        self.files.retain(|file, _| !file.starts_with(name));
+    }
+
+    /// Has a changed last byte in each file whose name begins so.
+    pub fn damage(&mut self, name: &str) {
+        for (_, bytes) in self.files.iter_mut().filter(|(file, _)| file.starts_with(name)) {
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+    }
+
     pub fn take_requests(&self) -> Vec<String> {
         self.requests.take().iter().map(|name| name.trim_start_matches("metadata/").to_owned()).collect()
     }
