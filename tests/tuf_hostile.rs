@@ -58,8 +58,13 @@ const FILES: [&str; 6] =
 #[test]
 fn a_flipped_bit_is_refused_or_changes_nothing_that_is_signed() {
     let stages = stages();
-    for name in FILES {
-        let good = stages.repo.files[&format!("metadata/{name}")].clone();
+    let files = FILES.iter().flat_map(|name| {
+        // As it is written, with white space, and in canonical form, which is verified in its place.
+        let written = stages.repo.files[&format!("metadata/{name}")].clone();
+        let document: Value = serde_json::from_slice(&written).unwrap();
+        [(*name, written), (*name, support::repo::canonical(&document).into_bytes())]
+    });
+    for (name, good) in files {
         assert!(stages.takes(name, &good), "{name}");
         let signed = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap()["signed"].take();
         let meaning = signed(&good);
@@ -74,6 +79,9 @@ fn a_flipped_bit_is_refused_or_changes_nothing_that_is_signed() {
         }
         // White space turned into other white space, and the case of hex digits in a signature.
         assert!(taken < good.len(), "{name}: {taken} flips did no harm");
+        // One more character than a canonical file has, wherever it stands, changes nothing but the way in which it is verified.
+        let spaced = [&good[..1], b" ", &good[1..]].concat();
+        assert!(stages.takes(name, &spaced) && stages.takes(name, &[&good, &b"\n"[..]].concat()), "{name}");
     }
 }
 

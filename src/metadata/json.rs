@@ -230,43 +230,63 @@ impl Value {
     /// [`Error::Fraction`]: such a number has no canonical form.
     pub fn canonical(&self) -> Result<Vec<u8>, Error> {
         let mut out = Vec::new();
-        self.write_canonical(&mut out)?;
+        self.canonical_pieces(&mut |piece: &[u8]| {
+            out.extend_from_slice(piece);
+            Ok::<(), Error>(())
+        })?;
         Ok(out)
     }
 
-    fn write_canonical(&self, out: &mut Vec<u8>) -> Result<(), Error> {
-        match self {
-            Self::Null => out.extend_from_slice(b"null"),
-            Self::Bool(true) => out.extend_from_slice(b"true"),
-            Self::Bool(false) => out.extend_from_slice(b"false"),
-            Self::Unsigned(n) => out.extend_from_slice(n.to_string().as_bytes()),
-            Self::Negative(n) => out.extend_from_slice(n.to_string().as_bytes()),
-            Self::Fraction(_) => return Err(Error::Fraction),
-            Self::String(s) => write_canonical_string(s, out),
-            Self::Array(items) => {
-                out.push(b'[');
-                for (i, item) in items.iter().enumerate() {
-                    if i > 0 {
-                        out.push(b',');
-                    }
-                    item.write_canonical(out)?;
-                }
-                out.push(b']');
-            }
-            Self::Object(object) => {
-                out.push(b'{');
-                for (i, (key, value)) in object.iter().enumerate() {
-                    if i > 0 {
-                        out.push(b',');
-                    }
-                    write_canonical_string(key, out);
-                    out.push(b':');
-                    value.write_canonical(out)?;
-                }
-                out.push(b'}');
+    /// Whether `bytes` are the canonical form of this value; found out without building it.
+    #[must_use]
+    pub fn is_canonical(&self, bytes: &[u8]) -> bool {
+        struct Differs;
+        impl From<Error> for Differs {
+            fn from(_: Error) -> Self {
+                Self
             }
         }
-        Ok(())
+        let mut rest = bytes;
+        let compared = self.canonical_pieces(&mut |piece: &[u8]| {
+            rest = rest.strip_prefix(piece).ok_or(Differs)?;
+            Ok::<(), Differs>(())
+        });
+        compared.is_ok() && rest.is_empty()
+    }
+
+    /// Hands the canonical form to `put` piece by piece.
+    fn canonical_pieces<E: From<Error>>(&self, put: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Self::Null => put(b"null"),
+            Self::Bool(true) => put(b"true"),
+            Self::Bool(false) => put(b"false"),
+            Self::Unsigned(n) => put(n.to_string().as_bytes()),
+            Self::Negative(n) => put(n.to_string().as_bytes()),
+            Self::Fraction(_) => Err(Error::Fraction.into()),
+            Self::String(s) => canonical_string(s, put),
+            Self::Array(items) => {
+                put(b"[")?;
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        put(b",")?;
+                    }
+                    item.canonical_pieces(put)?;
+                }
+                put(b"]")
+            }
+            Self::Object(object) => {
+                put(b"{")?;
+                for (i, (key, value)) in object.iter().enumerate() {
+                    if i > 0 {
+                        put(b",")?;
+                    }
+                    canonical_string(key, put)?;
+                    put(b":")?;
+                    value.canonical_pieces(put)?;
+                }
+                put(b"}")
+            }
+        }
     }
 
     /// What stands here, in words for an error: the type, and a scalar's value cut short.
@@ -284,15 +304,18 @@ impl Value {
     }
 }
 
-fn write_canonical_string(s: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for byte in s.bytes() {
-        if matches!(byte, b'"' | b'\\') {
-            out.push(b'\\');
+fn canonical_string<E>(s: &str, put: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    put(b"\"")?;
+    for piece in s.as_bytes().split_inclusive(|byte| matches!(byte, b'"' | b'\\')) {
+        match piece.split_last() {
+            Some((special @ (b'"' | b'\\'), before)) => {
+                put(before)?;
+                put(&[b'\\', *special])?;
+            }
+            _ => put(piece)?,
         }
-        out.push(byte);
     }
-    out.push(b'"');
+    put(b"\"")
 }
 
 /// A value and where it stands, so that a wrong type is reported with its path.
@@ -533,6 +556,14 @@ mod tests {
         for (text, expected) in cases {
             let got = parse(text.as_bytes()).unwrap().canonical();
             assert_eq!(got, expected.clone().map(|s| s.as_bytes().to_vec()), "{text}");
+            let Ok(canonical) = got else { continue };
+            let value = parse(text.as_bytes()).unwrap();
+            assert!(value.is_canonical(&canonical), "{text}");
+            assert!(
+                !value.is_canonical(&canonical[1..]) && !value.is_canonical(&[&canonical, &b" "[..]].concat()),
+                "{text}"
+            );
+            assert_eq!(value.is_canonical(text.as_bytes()), canonical == text.as_bytes(), "{text}");
         }
     }
 

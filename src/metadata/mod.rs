@@ -14,7 +14,7 @@ pub mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -169,7 +169,44 @@ mod private {
 pub struct Unverified<T> {
     signed: Signed<T>,
     signatures: BTreeMap<KeyId, Option<Vec<u8>>>,
-    canonical: Vec<u8>,
+    message: Message,
+}
+
+/// What the signatures cover: the `signed` object in canonical form [TUF 4.2].
+#[derive(Debug, Clone)]
+enum Message {
+    /// The file has it in that form already, at this place.
+    InFile(Range<usize>),
+    /// The file has it in another form.
+    Built(Vec<u8>),
+}
+
+impl Message {
+    fn of(document: At<'_>, bytes: &[u8]) -> Result<Self, json::Error> {
+        let signed = document.field("signed")?.value();
+        let place = canonical_place(document.field("signatures")?.value(), bytes);
+        if let Some(place) =
+            place.filter(|place| bytes.get(place.clone()).is_some_and(|body| signed.is_canonical(body)))
+        {
+            return Ok(Self::InFile(place));
+        }
+        Ok(Self::Built(signed.canonical()?))
+    }
+
+    fn bytes<'f>(&'f self, file: &'f [u8]) -> Option<&'f [u8]> {
+        match self {
+            Self::InFile(place) => file.get(place.clone()),
+            Self::Built(bytes) => Some(bytes),
+        }
+    }
+}
+
+/// Where the value of `signed` stands if the file is canonical as a whole: `{"signatures":...,"signed":...}`, with white space after it at
+/// most.
+fn canonical_place(signatures: &json::Value, bytes: &[u8]) -> Option<Range<usize>> {
+    let head = [b"{\"signatures\":", signatures.canonical().ok()?.as_slice(), b",\"signed\":"].concat();
+    let body = bytes.strip_prefix(head.as_slice())?.trim_ascii_end().strip_suffix(b"}")?;
+    Some(head.len()..head.len().checked_add(body.len())?)
 }
 
 /// A role file that a threshold of keys signed. Dereferences to what is special to the role.
@@ -205,8 +242,8 @@ impl<T: Role> Unverified<T> {
         let role = T::read(signed, limits)?;
 
         let signatures = read_signatures(document.field("signatures")?, limits)?;
-        let canonical = signed.value().canonical()?;
-        Ok(Self { signed: Signed { role, version, expires, bytes: bytes.into() }, signatures, canonical })
+        let message = Message::of(document, bytes)?;
+        Ok(Self { signed: Signed { role, version, expires, bytes: bytes.into() }, signatures, message })
     }
 
     /// Believes the file if enough different keys of `role`, looked up in `keys`, signed it [TUF 5.3.4, 5.4.2, 5.5.3, 5.6.3].
@@ -225,10 +262,11 @@ impl<T: Role> Unverified<T> {
         let usable = |id: &KeyId| keys.get(id).and_then(Key::usable);
         // Sets of keys, not of ids: the same key under two ids is one signer.
         let known: BTreeSet<_> = role.keyids.iter().filter_map(usable).collect();
+        let message = self.message.bytes(&self.signed.bytes);
         let mut valid = BTreeSet::new();
         for id in &role.keyids {
             let (Some(key), Some(Some(signature))) = (usable(id), self.signatures.get(id)) else { continue };
-            if !valid.contains(key) && key.verifies(&self.canonical, signature) {
+            if !valid.contains(key) && message.is_some_and(|message| key.verifies(message, signature)) {
                 valid.insert(key);
             }
         }
