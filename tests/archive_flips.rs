@@ -133,16 +133,20 @@ fn unpacked(stored: &[u8]) -> Option<Sha256> {
 fn flip_every_bit(image: &Image, items: &[Item]) {
     let good = tar(items);
     assert!(good.len() <= 20 * 1024, "{} bytes", good.len());
-    let name = ImageName::parse(NAME).unwrap();
+    flip_every_bit_of(NAME, &image.manifest(), &good);
+}
+
+fn flip_every_bit_of(name: &str, manifest: &[u8], good: &[u8]) {
+    let name = ImageName::parse(name).unwrap();
     let limits = ArchiveLimits::default();
-    let signed = SignedImage::from_manifest(&name, &image.manifest(), None, &limits).unwrap();
+    let signed = SignedImage::from_manifest(&name, manifest, None, &limits).unwrap();
     let trusted = |archive: &[u8]| {
         let inventory = Inventory::scan(archive, &limits).and_then(|i| i.measure(&limits, &|_, _| {})).ok()?;
         check(&signed, std::slice::from_ref(&name), &inventory).ok()
     };
-    let expected = Seen::in_archive(&good).unwrap();
-    assert!(trusted(&good).is_some());
-    let mut archive = good.clone();
+    let expected = Seen::in_archive(good).unwrap();
+    assert!(trusted(good).is_some());
+    let mut archive = good.to_vec();
     let mut still_trusted = 0;
     for bit in 0..good.len() * 8 {
         archive[bit / 8] ^= 1 << (bit % 8);
@@ -166,6 +170,13 @@ fn image(stored: Stored) -> Image {
 fn classic_with_a_repeated_layer() {
     let image = image(Stored::Gzip);
     flip_every_bit(&image, &classic(&image, &[NAME]));
+}
+
+#[test]
+fn the_sample_that_docker_saved() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("test-repos/source");
+    let read = |name: &str| std::fs::read(source.join(name)).unwrap();
+    flip_every_bit_of(support::samples::IMAGE, &read("app.manifest.json"), &read("app.tar"));
 }
 
 #[test]
