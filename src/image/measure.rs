@@ -62,7 +62,7 @@ pub(crate) fn layers<R: ReadAt + Sync>(
         queue.work();
     });
     let results = queue.results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // By position in the queue, so that of several errors the same one is reported whatever the threads did.
+    // In the order of the queue: of several errors, that of the largest layer is reported.
     let mut layers = BTreeMap::new();
     for (_, result) in results {
         let layer = result?;
