@@ -88,7 +88,7 @@ pub(crate) async fn find(repo: &Repository, trusted: &mut Trusted, path: &str) -
         match search.step()? {
             Step::Found(found) => return Ok(found),
             Step::Absent(why) => return Err(why.into()),
-            Step::Need(request) => search.provide(&repo.role(&request, consistent).await?)?,
+            Step::Need(request) => drop(search.provide(repo.role(&request, consistent).await?)?),
         }
     }
 }

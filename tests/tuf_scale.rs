@@ -1,6 +1,11 @@
 //! Repositories that have grown: only what is needed is asked for, and nothing takes time out of proportion.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests state what they expect")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "tests state what they expect"
+)]
 
 mod support;
 
@@ -78,5 +83,36 @@ fn a_lookup_in_16384_bins_costs_the_metadata_of_one() {
         client.source().take_requests();
         assert!(session.find(path).unwrap().is_ok());
         assert!(client.source().take_requests().is_empty());
+    }
+}
+
+/// A flat repository: `targets.json` lists every file itself. Its members are read once and left where they are.
+#[test]
+fn each_of_many_targets_in_one_file_is_found_and_no_other() {
+    const TARGETS: usize = 20_000;
+    for indented in [false, true] {
+        let path = |n: usize| format!("registry.example/team/app-{n:05}/1.4/manifest.json");
+        let mut repo = Repo::new();
+        let files =
+            (0..TARGETS).map(|n| (path(n), json!({"length": n, "hashes": {"sha256": sha256(&n.to_be_bytes())}})));
+        repo.signed("targets")["targets"] = Value::Object(files.collect());
+        repo.write();
+        if !indented {
+            let file: Value = serde_json::from_slice(&repo.files["metadata/1.targets.json"]).unwrap();
+            repo.files.insert("metadata/1.targets.json".to_owned(), serde_json::to_vec(&file).unwrap());
+        }
+        let client = client(&repo, Store::in_memory());
+        let mut session = client.refresh().unwrap();
+        for n in [0, 1, 9_999, TARGETS - 1] {
+            let found = session.find(&path(n)).unwrap().unwrap();
+            assert_eq!(found.file().length(), n as u64);
+            assert_eq!(found.file().hashes().sha256().unwrap().to_hex(), sha256(&n.to_be_bytes()));
+        }
+        for absent in [path(TARGETS), String::new(), "registry.example".to_owned(), path(7) + "x"] {
+            assert!(session.find(&absent).unwrap().is_err(), "{absent}");
+        }
+        let targets = session.trusted().targets();
+        assert_eq!(targets.count(), TARGETS);
+        assert!(targets.targets().enumerate().all(|(n, (name, file))| name == path(n) && file.length() == n as u64));
     }
 }

@@ -870,13 +870,13 @@ fn the_core_alone_works_in_the_same_way() {
     let timestamp = root.timestamp(&file("timestamp.json")).unwrap();
     assert_eq!((timestamp.snapshot_request().version(), timestamp.snapshot_request().limit()), (1, 16 << 20));
     let snapshot = timestamp.snapshot(&file("1.snapshot.json")).unwrap();
-    let mut trusted = snapshot.targets(&file("1.targets.json")).unwrap();
+    let mut trusted = snapshot.targets(file("1.targets.json")).unwrap();
     let mut search = trusted.search("file");
     let plimsoll::trust::Step::Need(request) = search.step().unwrap() else { panic!("A is not loaded yet") };
     assert_eq!(request.role().as_str(), "A");
-    assert_eq!(trust_code(search.provide(&file("1.targets.json"))), Err("metadata-threshold"));
+    assert_eq!(trust_code(search.provide(file("1.targets.json"))), Err("metadata-threshold"));
     assert!(matches!(search.step().unwrap(), plimsoll::trust::Step::Need(_)), "still needed");
-    search.provide(&file("1.A.json")).unwrap();
+    search.provide(file("1.A.json")).unwrap();
     assert!(matches!(search.step().unwrap(), plimsoll::trust::Step::Found(_)));
     assert!(matches!(search.step().unwrap(), plimsoll::trust::Step::Found(_)), "and stays so");
 }

@@ -304,12 +304,12 @@ impl<S: Source> Client<S> {
     fn refresh_targets(&self, store: &mut LockedStore<'_>, snapshot: &AfterSnapshot) -> Result<Trusted, ClientError> {
         let request = snapshot.targets_request();
         if let Some(bytes) = store.read("targets.json", request.limit())?
-            && let Ok(trusted) = snapshot.targets(&bytes)
+            && let Ok(trusted) = snapshot.targets(bytes)
         {
             return Ok(trusted);
         }
         let bytes = self.require_metadata(&role_file(&request, snapshot.root()), request.limit())?;
-        let trusted = snapshot.targets(&bytes)?;
+        let trusted = snapshot.targets(bytes)?;
         store.write("targets.json", trusted.targets().bytes())?; // 5.6.6
         Ok(trusted)
     }
@@ -380,13 +380,12 @@ impl<S: Source> Session<'_, S> {
             };
             let stored = stored_role(request.role());
             let local = stored.as_deref().map(|name| self.store.read(name, request.limit())).transpose()?.flatten();
-            if local.is_some_and(|bytes| search.provide(&bytes).is_ok()) {
+            if local.is_some_and(|bytes| search.provide(bytes).is_ok()) {
                 continue;
             }
             let bytes = self.client.require_metadata(&file_name(&request, consistent), request.limit())?;
-            search.provide(&bytes)?;
-            if let Some(name) = stored {
-                self.store.write(&name, &bytes)?;
+            if let (Some(file), Some(name)) = (search.provide(bytes)?, stored) {
+                self.store.write(&name, file.bytes())?;
             }
         }
     }

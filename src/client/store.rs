@@ -133,15 +133,17 @@ impl LockedStore<'_> {
     ///
     /// [`StoreError::Io`]; then the file is as it was.
     pub(super) fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let limit = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if self.read(name, limit).is_ok_and(|now| now.as_deref() == Some(bytes)) {
-            return Ok(());
-        }
         match &mut self.0 {
-            Locked::Memory(files) => drop(files.insert(name.to_owned(), bytes.to_vec())),
-            Locked::Folder { path, .. } => replace(&path.join(name), bytes)?,
+            Locked::Memory(files) if files.get(name).is_some_and(|now| now == bytes) => Ok(()),
+            Locked::Memory(files) => {
+                files.insert(name.to_owned(), bytes.to_vec());
+                Ok(())
+            }
+            Locked::Folder { path, .. } => {
+                let path = path.join(name);
+                if holds(&path, bytes).unwrap_or(false) { Ok(()) } else { replace(&path, bytes) }
+            }
         }
-        Ok(())
     }
 
     /// Removes a file, if it is there.
@@ -171,6 +173,23 @@ impl LockedStore<'_> {
             Locked::Folder { path, .. } => path.join(name).display().to_string(),
         }
     }
+}
+
+/// Whether a file holds these bytes. Read piece by piece: a file of the store may be as large as the new one, and both need not be in memory.
+fn holds(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let mut file = regular_file(path)?;
+    if file.metadata()?.len() != u64::try_from(bytes.len()).unwrap_or(u64::MAX) {
+        return Ok(false);
+    }
+    let mut piece = [0; 16 * 1024];
+    for expected in bytes.chunks(piece.len()) {
+        let piece = piece.get_mut(..expected.len()).unwrap_or_default();
+        file.read_exact(piece)?;
+        if piece != expected {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn create_folder(path: &Path) -> Result<(), StoreError> {

@@ -10,8 +10,11 @@
 pub mod delegation;
 pub mod json;
 pub mod key;
+pub mod members;
+mod plain;
 pub mod roles;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -150,6 +153,12 @@ pub trait Role: private::Sealed + Sized {
     #[doc(hidden)]
     const TYPE: &'static str;
 
+    /// Reads the JSON of a file of this role.
+    #[doc(hidden)]
+    fn document(file: &Arc<Vec<u8>>) -> Result<json::Document, json::Error> {
+        json::Document::whole(file)
+    }
+
     /// Reads what is special to the role from the `signed` object.
     #[doc(hidden)]
     fn read(signed: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError>;
@@ -182,15 +191,15 @@ enum Message {
 }
 
 impl Message {
-    fn of(document: At<'_>, bytes: &[u8]) -> Result<Self, json::Error> {
-        let signed = document.field("signed")?.value();
-        let place = canonical_place(document.field("signatures")?.value(), bytes);
-        if let Some(place) =
-            place.filter(|place| bytes.get(place.clone()).is_some_and(|body| signed.is_canonical(body)))
+    fn of(document: &json::Document, file: &[u8]) -> Result<Self, json::Error> {
+        let at = At::document(document.value());
+        if document.is_canonical()
+            && at.object()?.iter().len() == 2
+            && let Some(place) = place_of_signed(at.field("signatures")?.value(), file)
         {
             return Ok(Self::InFile(place));
         }
-        Ok(Self::Built(signed.canonical()?))
+        Ok(Self::Built(at.field("signed")?.value().canonical()?))
     }
 
     fn bytes<'f>(&'f self, file: &'f [u8]) -> Option<&'f [u8]> {
@@ -201,11 +210,10 @@ impl Message {
     }
 }
 
-/// Where the value of `signed` stands if the file is canonical as a whole: `{"signatures":...,"signed":...}`, with white space after it at
-/// most.
-fn canonical_place(signatures: &json::Value, bytes: &[u8]) -> Option<Range<usize>> {
+/// Where the value of `signed` stands in a canonical file of two members, `{"signatures":...,"signed":...}`.
+fn place_of_signed(signatures: &json::Value, file: &[u8]) -> Option<Range<usize>> {
     let head = [b"{\"signatures\":", signatures.canonical().ok()?.as_slice(), b",\"signed\":"].concat();
-    let body = bytes.strip_prefix(head.as_slice())?.trim_ascii_end().strip_suffix(b"}")?;
+    let body = file.strip_prefix(head.as_slice())?.trim_ascii_end().strip_suffix(b"}")?;
     Some(head.len()..head.len().checked_add(body.len())?)
 }
 
@@ -215,18 +223,22 @@ pub struct Signed<T> {
     role: T,
     version: u64,
     expires: DateTime<Utc>,
-    bytes: Arc<[u8]>,
+    bytes: Arc<Vec<u8>>,
 }
 
 impl<T: Role> Unverified<T> {
-    /// Reads a whole role file, as received.
+    /// Reads a whole role file, as received. Bytes that are handed over, as a `Vec<u8>`, are not copied.
     ///
     /// # Errors
     ///
     /// [`MetadataError`] if the bytes are not a file of this role [TUF 4.1 to 4.6].
-    pub fn parse(bytes: &[u8], limits: &MetadataLimits) -> Result<Self, MetadataError> {
-        let value = json::parse(bytes)?;
-        let document = At::document(&value);
+    pub fn parse<'b>(bytes: impl Into<Cow<'b, [u8]>>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+        Self::read(Arc::new(bytes.into().into_owned()), limits)
+    }
+
+    fn read(bytes: Arc<Vec<u8>>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+        let json = T::document(&bytes)?;
+        let document = At::document(json.value());
         let signed = document.field("signed")?;
 
         let found = signed.field("_type")?.string()?;
@@ -242,8 +254,8 @@ impl<T: Role> Unverified<T> {
         let role = T::read(signed, limits)?;
 
         let signatures = read_signatures(document.field("signatures")?, limits)?;
-        let message = Message::of(document, bytes)?;
-        Ok(Self { signed: Signed { role, version, expires, bytes: bytes.into() }, signatures, message })
+        let message = Message::of(&json, &bytes)?;
+        Ok(Self { signed: Signed { role, version, expires, bytes }, signatures, message })
     }
 
     /// Believes the file if enough different keys of `role`, looked up in `keys`, signed it [TUF 5.3.4, 5.4.2, 5.5.3, 5.6.3].

@@ -1,11 +1,14 @@
 //! The four formats of role file [TUF 4.3 to 4.6].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::delegation::Delegations;
-use super::json::{At, Value};
+use super::json::{self, At, Document, Value};
 use super::key::{Key, KeyId, read_keys};
-use super::{MetadataError, Role, RoleKeys};
+use super::members::{Member, Members};
+use super::{MetadataError, Role, RoleKeys, plain};
 use crate::digest::{Sha256, Sha512};
 use crate::limits::MetadataLimits;
 
@@ -182,9 +185,9 @@ pub struct Hashes {
 }
 
 impl Hashes {
-    fn read(at: At<'_>) -> Result<Self, MetadataError> {
+    fn read(at: At<'_>) -> Result<Self, json::Error> {
         if at.object()?.iter().len() == 0 {
-            return Err(at.wrong("at least one hash").into());
+            return Err(at.wrong("at least one hash"));
         }
         for (_, hash) in at.fields()? {
             hash.string()?;
@@ -215,22 +218,30 @@ impl Hashes {
 }
 
 /// `targets.json` or the file of a delegated role: signed files, and who else may sign which [TUF 4.5].
+///
+/// It may list millions of files. Each was checked, but what is said of one is only taken out of the file's bytes when it is asked for.
 #[derive(Debug, Clone)]
 pub struct Targets {
-    targets: BTreeMap<String, TargetFile>,
+    targets: Arc<Members>,
     delegations: Option<Delegations>,
 }
 
 impl Targets {
     /// What this role itself says of the file at `path`.
     #[must_use]
-    pub fn target(&self, path: &str) -> Option<&TargetFile> {
-        self.targets.get(path)
+    pub fn target(&self, path: &str) -> Option<TargetFile> {
+        self.targets.get(path).and_then(|value| TargetFile::of(&value))
     }
 
     /// All files of this role, by target path.
-    pub fn targets(&self) -> impl Iterator<Item = (&str, &TargetFile)> {
-        self.targets.iter().map(|(path, file)| (path.as_str(), file))
+    pub fn targets(&self) -> impl Iterator<Item = (Cow<'_, str>, TargetFile)> {
+        self.targets.iter().filter_map(|(path, value)| Some((path, TargetFile::of(&value)?)))
+    }
+
+    /// How many files this role lists.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.targets.len()
     }
 
     /// Who else may sign which files.
@@ -243,13 +254,25 @@ impl Targets {
 impl Role for Targets {
     const TYPE: &'static str = "targets";
 
+    fn document(file: &Arc<Vec<u8>>) -> Result<Document, json::Error> {
+        Document::leaving::<TargetFile>(file, &["signed", "targets"])
+    }
+
     fn read(signed: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
-        let targets = signed.field("targets")?;
-        let targets = targets.fields()?.map(|(path, file)| Ok((path.to_owned(), TargetFile::read(file)?)));
-        let targets = targets.collect::<Result<_, MetadataError>>()?;
+        let targets = Arc::clone(signed.field("targets")?.members()?);
         let delegations = signed.optional("delegations")?;
         let delegations = delegations.map(|at| Delegations::read(at, limits)).transpose()?;
         Ok(Self { targets, delegations })
+    }
+}
+
+impl Member for TargetFile {
+    fn is_plain(depth: usize, text: &[u8]) -> bool {
+        plain::is_target_file(depth, text)
+    }
+
+    fn check(at: At<'_>) -> Result<(), json::Error> {
+        Self::read(at).map(drop)
     }
 }
 
@@ -262,7 +285,12 @@ pub struct TargetFile {
 }
 
 impl TargetFile {
-    fn read(at: At<'_>) -> Result<Self, MetadataError> {
+    /// A value that was checked when its file was read.
+    fn of(value: &Value) -> Option<Self> {
+        Self::read(At::document(value)).ok()
+    }
+
+    fn read(at: At<'_>) -> Result<Self, json::Error> {
         let custom = at.optional("custom")?;
         Ok(Self {
             length: at.field("length")?.unsigned()?,

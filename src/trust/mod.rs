@@ -14,6 +14,7 @@ mod error;
 mod search;
 mod target;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -80,7 +81,11 @@ impl Rules {
         Err(TrustError::Expired { role: role.clone(), expires: file.expires(), now: self.start })
     }
 
-    fn parse<T: Role>(&self, role: &RoleName, bytes: &[u8]) -> Result<Unverified<T>, TrustError> {
+    fn parse<'b, T: Role>(
+        &self,
+        role: &RoleName,
+        bytes: impl Into<Cow<'b, [u8]>>,
+    ) -> Result<Unverified<T>, TrustError> {
         Unverified::parse(bytes, &self.limits).map_err(|source| TrustError::Malformed { role: role.clone(), source })
     }
 }
@@ -323,12 +328,14 @@ impl AfterSnapshot {
 
     /// Checks the top-level targets file and ends the refresh [TUF 5.6.2 to 5.6.5].
     ///
+    /// It may be large. Bytes that are handed over, as a `Vec<u8>`, are not copied.
+    ///
     /// # Errors
     ///
     /// [`TrustError`], for the first check that fails.
-    pub fn targets(&self, bytes: &[u8]) -> Result<Trusted, TrustError> {
+    pub fn targets<'b>(&self, bytes: impl Into<Cow<'b, [u8]>>) -> Result<Trusted, TrustError> {
         let AfterTimestamp { before: AfterRoot { root, rules, .. }, timestamp } = &self.before;
-        let targets = targets_file(&RoleName::Targets, bytes, self.snapshot.targets(), rules, |file| {
+        let targets = targets_file(&RoleName::Targets, bytes.into(), self.snapshot.targets(), rules, |file| {
             file.verify(root.targets(), root.keys())
         })?;
         Ok(Trusted {
@@ -345,12 +352,12 @@ impl AfterSnapshot {
 /// The checks that the top-level and every delegated targets file have in common [TUF 5.6.2 to 5.6.5].
 fn targets_file(
     role: &RoleName,
-    bytes: &[u8],
+    bytes: Cow<'_, [u8]>,
     listed: &MetaFile,
     rules: &Rules,
     verify: impl FnOnce(Unverified<Targets>) -> Result<Signed<Targets>, BelowThreshold>,
 ) -> Result<Signed<Targets>, TrustError> {
-    is_listed(role.as_str(), listed, bytes)?; // 5.6.2
+    is_listed(role.as_str(), listed, &bytes)?; // 5.6.2
     let file = rules.parse::<Targets>(role, bytes)?;
     let file = verify(file).map_err(|below| threshold(role, below))?; // 5.6.3
     same_version(role, "snapshot", listed.version(), file.version())?; // 5.6.4

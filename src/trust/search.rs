@@ -2,6 +2,7 @@
 //!
 //! It asks for a role by name and is given bytes. Only roles whose delegation matches the path are asked for.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -195,24 +196,25 @@ impl<'t> Search<'t> {
     /// Takes the file of the role that [`step`](Self::step) asked for [TUF 5.6.2 to 5.6.5].
     ///
     /// It may come from the repository or from an earlier update: the checks are the same. Without such a request nothing happens.
+    /// Returns the file if it was taken. Bytes that are handed over, as a `Vec<u8>`, are not copied.
     ///
     /// # Errors
     ///
     /// [`TrustError`], for the first check that fails. The same role is then still needed. After an error of `step`, that error.
-    pub fn provide(&mut self, bytes: &[u8]) -> Result<(), TrustError> {
-        let Some(next) = self.pending.last().filter(|_| self.end.is_none()) else { return Ok(()) };
+    pub fn provide<'b>(&mut self, bytes: impl Into<Cow<'b, [u8]>>) -> Result<Option<Arc<Signed<Targets>>>, TrustError> {
+        let Some(next) = self.pending.last().filter(|_| self.end.is_none()) else { return Ok(None) };
         if self.visited.contains(next.role.name()) {
-            return Ok(());
+            return Ok(None);
         }
         // One file for each role name: what a delegator is trusted for is remembered by its name, so a second file under it would
         // pass on trust that only the first one gave.
         if self.loaded(next)?.is_some() {
-            return Ok(());
+            return Ok(None);
         }
-        let file = Arc::new(self.verified(next, bytes)?);
+        let file = Arc::new(self.verified(next, bytes.into())?);
         let (role, delegator) = (next.role.name().to_owned(), next.delegator_name());
-        self.trusted.delegated.entry(role).or_default().insert(delegator, file);
-        Ok(())
+        self.trusted.delegated.entry(role).or_default().insert(delegator, Arc::clone(&file));
+        Ok(Some(file))
     }
 
     /// The role's file, if it was loaded before through the same delegation, or else verifies for this one too.
@@ -223,10 +225,10 @@ impl<'t> Search<'t> {
         }
         let Some(other) = by_delegator.values().next() else { return Ok(None) };
         // What one delegator's keys vouch for gives no trust to another delegator's path to the same name.
-        Ok(Some(Arc::new(self.verified(next, other.bytes())?)))
+        Ok(Some(Arc::new(self.verified(next, other.bytes().into())?)))
     }
 
-    fn verified(&self, next: &Pending, bytes: &[u8]) -> Result<Signed<Targets>, TrustError> {
+    fn verified(&self, next: &Pending, bytes: Cow<'_, [u8]>) -> Result<Signed<Targets>, TrustError> {
         let role = RoleName::Delegated(next.role.name().to_owned());
         let Some(listed) = self.trusted.snapshot.role(next.role.name()) else {
             return Err(TrustError::NotInSnapshot { role });
@@ -251,7 +253,7 @@ impl<'t> Search<'t> {
     /// Looks into one role: its own files first, then the roles that it delegates to, in order of appearance.
     fn visit(&mut self, file: &Arc<Signed<Targets>>, chain: Vec<RoleName>) {
         if let Some(target) = file.target(&self.path) {
-            let found = Found { path: self.path.clone(), file: target.clone(), delegations: chain };
+            let found = Found { path: self.path.clone(), file: target, delegations: chain };
             self.end = Some(Step::Found(found));
             return;
         }
