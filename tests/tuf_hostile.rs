@@ -28,7 +28,7 @@ fn stages() -> Stages {
     let root = roots.clone().finish().unwrap();
     let timestamp = root.timestamp(&file("timestamp.json")).unwrap();
     let snapshot = timestamp.snapshot(&file("1.snapshot.json")).unwrap();
-    let trusted = snapshot.targets(&file("1.targets.json")).unwrap();
+    let trusted = snapshot.targets(file("1.targets.json")).unwrap();
     Stages { repo, roots, root, timestamp, snapshot, trusted }
 }
 

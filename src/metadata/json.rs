@@ -8,7 +8,7 @@
 //! A document is read before its signatures can be checked, so what it may cost is bounded by its length: it may hold one value for
 //! each 8 bytes, and some more. Real documents stay far below; one that is nothing but `[0],[0],...` would take thirty times its size.
 //!
-//! One object of a document, named by its path, can be left in the file's bytes ([`Document::leaving`]): all that is said above is
+//! One object of a document, named by its path, can be left in the file's bytes ([`Members`]): all that is said above is
 //! checked of it, but its members are only looked up where they stand. So a `targets.json` of a million targets takes little more
 //! memory than the file.
 //!
@@ -45,7 +45,7 @@ pub enum Value {
     Array(Vec<Value>),
     /// An object.
     Object(Object),
-    /// An object that was read but not built, for it may have millions of members. Only [`Document::leaving`] makes one.
+    /// An object that was read but not built, for it may have millions of members; [`parse`] never makes one.
     Members(Arc<Members>),
 }
 
