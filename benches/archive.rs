@@ -141,7 +141,7 @@ fn measure(name: &str, path: &Path, manifest: &[u8]) {
 fn verify(path: &Path, manifest: &[u8]) -> VerifiedImage {
     let limits = ArchiveLimits::default();
     let inventory = Inventory::scan(File::open(path).unwrap(), &limits).unwrap_or_else(|e| panic!("{e}"));
-    let allowed = match inventory.claimed_names() {
+    let allowed = match inventory.images()[0].names() {
         [] => vec![ImageName::parse(image::NAME).unwrap()],
         claimed => claimed.to_vec(),
     };

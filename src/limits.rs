@@ -114,11 +114,13 @@ pub struct ArchiveLimits {
     /// The documents of one archive together (manifests, indexes, configs), for a few tens of bytes of memory go to each of theirs.
     /// An index of 128 platforms takes about 1 MiB. Default 16 MiB.
     pub documents: u64,
+    /// Images of an archive. Each has to be signed. Default 64.
+    pub images: usize,
     /// Layers of an image; well above what graph drivers can stack. Default 512.
     pub layers: usize,
     /// Children of an index. Real ones have a few dozen. Default 128.
     pub index_children: usize,
-    /// Names that an archive gives its image. They must all be signed anyway. Default 16.
+    /// Names that an archive gives an image. They must all be signed anyway. Default 16.
     pub names: usize,
     /// One layer, decompressed. Large model layers exist. Default 32 GiB.
     pub layer: u64,
@@ -145,6 +147,7 @@ impl Default for ArchiveLimits {
             entries: 20_000,
             paths: 4 * 1024 * 1024,
             documents: 16 * MIB,
+            images: 64,
             layers: 512,
             index_children: 128,
             names: 16,

@@ -25,8 +25,9 @@ pub struct Verdict {
 
 #[derive(Debug)]
 enum Decision {
-    /// One verified image under each of the archive's names, the first of which is the one that was asked for.
-    Trusted(Box<VerifiedImage>),
+    /// The images of the archive, each verified under all of its names, the first of which is the one that was asked for. The first
+    /// image stands apart, for there is always one.
+    Trusted(Box<VerifiedImage>, Vec<VerifiedImage>),
     Untrusted,
     Undecided,
 }
@@ -334,8 +335,8 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 impl Verdict {
-    pub(crate) fn trusted(image: VerifiedImage, report: Report) -> Self {
-        Self { decision: Decision::Trusted(Box::new(image)), report }
+    pub(crate) fn trusted(first: VerifiedImage, rest: Vec<VerifiedImage>, report: Report) -> Self {
+        Self { decision: Decision::Trusted(Box::new(first), rest), report }
     }
 
     pub(crate) fn untrusted(findings: Vec<Finding>, report: Report) -> Self {
@@ -355,23 +356,29 @@ impl Verdict {
         Self::undecided(vec![Finding::new(code, message)], Report { archive, ..Report::default() })
     }
 
-    /// The verified image, if the verdict is "trusted".
+    /// The verified image, if the verdict is "trusted"; the first, if the archive holds several.
     #[must_use]
     pub fn image(&self) -> Option<&VerifiedImage> {
-        match &self.decision {
-            Decision::Trusted(image) => Some(image),
-            Decision::Untrusted | Decision::Undecided => None,
-        }
+        self.images().next()
     }
 
-    /// The verified image, or the verdict back if it is not "trusted".
+    /// All images of the archive, in its order; none unless the verdict is "trusted".
+    pub fn images(&self) -> impl Iterator<Item = &VerifiedImage> {
+        let (first, rest) = match &self.decision {
+            Decision::Trusted(first, rest) => (Some(&**first), rest.as_slice()),
+            Decision::Untrusted | Decision::Undecided => (None, [].as_slice()),
+        };
+        first.into_iter().chain(rest)
+    }
+
+    /// The verified image, or the verdict back if it is not "trusted". The first, if the archive holds several.
     ///
     /// # Errors
     ///
     /// This verdict itself.
     pub fn into_image(self) -> Result<VerifiedImage, Box<Self>> {
         match self.decision {
-            Decision::Trusted(image) => Ok(*image),
+            Decision::Trusted(image, _) => Ok(*image),
             decision => Err(Box::new(Self { decision, report: self.report })),
         }
     }
@@ -379,7 +386,7 @@ impl Verdict {
     /// Whether checks passed and none failed.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
-        matches!(self.decision, Decision::Trusted(_))
+        matches!(self.decision, Decision::Trusted(..))
     }
 
     /// Whether it could not be decided: wrong usage, I/O, an unreachable repository.
@@ -398,7 +405,7 @@ impl Verdict {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self.decision {
-            Decision::Trusted(_) => "trusted",
+            Decision::Trusted(..) => "trusted",
             Decision::Untrusted => "untrusted",
             Decision::Undecided => "undecided",
         }
@@ -408,7 +415,7 @@ impl Verdict {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.decision {
-            Decision::Trusted(_) => 0,
+            Decision::Trusted(..) => 0,
             Decision::Untrusted => 1,
             Decision::Undecided => 2,
         }
@@ -457,10 +464,35 @@ struct Json<'v> {
     index: Option<JsonDocument>,
     config: Option<JsonConfig>,
     layers: Vec<JsonLayer>,
+    images: Vec<JsonImage>,
     metadata: Option<&'v MetadataReport>,
     repositories: &'v [RepositoryReport],
     packages: JsonPackages,
     findings: &'v [Finding],
+}
+
+/// One of the images of a trusted archive.
+#[derive(Serialize)]
+struct JsonImage {
+    image: String,
+    platform: String,
+    manifest: JsonDocument,
+    index: Option<JsonDocument>,
+    config: JsonConfig,
+    layers: Vec<JsonLayer>,
+}
+
+impl JsonImage {
+    fn of(image: &VerifiedImage) -> Self {
+        Self {
+            image: image.name().to_string(),
+            platform: image.platform().to_string(),
+            manifest: JsonDocument::of(image.manifest()),
+            index: image.index().map(JsonDocument::of),
+            config: JsonConfig { digest: image.config_digest().to_string() },
+            layers: image.layers().iter().map(JsonLayer::of).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -502,6 +534,7 @@ impl<'v> Json<'v> {
             index: image.and_then(VerifiedImage::index).map(JsonDocument::of),
             config: image.map(|image| JsonConfig { digest: image.config_digest().to_string() }),
             layers: image.map_or_else(Vec::new, |image| image.layers().iter().map(JsonLayer::of).collect()),
+            images: verdict.images().map(JsonImage::of).collect(),
             metadata: report.metadata.as_ref(),
             repositories: &report.repositories,
             packages: JsonPackages { checked: false },
@@ -536,9 +569,14 @@ impl fmt::Display for Verdict {
         let subject = self.report.image.as_deref().unwrap_or(&self.report.archive.path);
         let subject = escaped(subject);
         match &self.decision {
-            Decision::Trusted(image) => {
+            Decision::Trusted(image, rest) if rest.is_empty() => {
                 writeln!(f, "trusted: {subject}")?;
-                self.report.write_trusted(f, image)
+                self.report.write_trusted(f, &[&**image])
+            }
+            Decision::Trusted(first, rest) => {
+                let images: Vec<_> = [&**first].into_iter().chain(rest).collect();
+                writeln!(f, "trusted: {subject} and {} more", rest.len())?;
+                self.report.write_trusted(f, &images)
             }
             Decision::Untrusted => {
                 writeln!(f, "not trusted: {subject}")?;
@@ -562,16 +600,21 @@ impl Report {
         Ok(())
     }
 
-    fn write_trusted(&self, f: &mut fmt::Formatter<'_>, image: &VerifiedImage) -> fmt::Result {
+    fn write_trusted(&self, f: &mut fmt::Formatter<'_>, images: &[&VerifiedImage]) -> fmt::Result {
         let form = self.archive.form.unwrap_or_default();
         writeln!(f, "  archive   {}, {form}, {} bytes", escaped(&self.archive.path), self.archive.size.unwrap_or(0))?;
-        if let Some(index) = image.index() {
-            writeln!(f, "  index     {}", index.digest)?;
+        for image in images {
+            if images.len() > 1 {
+                writeln!(f, "  image     {}", image.name())?;
+            }
+            if let Some(index) = image.index() {
+                writeln!(f, "  index     {}", index.digest)?;
+            }
+            writeln!(f, "  manifest  {}", image.manifest().digest)?;
+            writeln!(f, "  config    {} (the image ID in Docker's classic store)", image.config_digest())?;
+            writeln!(f, "  platform  {}", image.platform())?;
+            writeln!(f, "  layers    {}, each checked against its diff id", image.layers().len())?;
         }
-        writeln!(f, "  manifest  {}", image.manifest().digest)?;
-        writeln!(f, "  config    {} (the image ID in Docker's classic store)", image.config_digest())?;
-        writeln!(f, "  platform  {}", image.platform())?;
-        writeln!(f, "  layers    {}, each checked against its diff id", image.layers().len())?;
         if let Some(metadata) = &self.metadata {
             metadata.write(f)?;
         }

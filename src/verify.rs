@@ -5,9 +5,10 @@ use std::path::Path;
 
 use crate::client::{Client, ClientError, Session, Source, Undecided};
 use crate::image::VerifiedImage;
-use crate::image::check::{SignedImage, check};
+use crate::image::check::{SignedImage, check_image, several_images};
+use crate::image::claims::ClaimedImage;
 use crate::image::error::{ArchiveError, Refusal};
-use crate::image::inventory::Inventory;
+use crate::image::inventory::{Inventory, MeasuredInventory};
 use crate::image::manifest::{Document, Platform};
 use crate::image::read_at::ReadAt;
 use crate::limits::ArchiveLimits;
@@ -116,48 +117,63 @@ impl<S: Source> Verifier<S> {
         let image = self.image.as_ref().map(ToString::to_string);
         let mut report = Report { archive: archive_report, image, ..Report::default() };
         match self.decide(archive, &mut report) {
-            Ok(image) => Verdict::trusted(image, report),
+            Ok((first, rest)) => Verdict::trusted(first, rest, report),
             Err(Stop::Untrusted(findings)) => Verdict::untrusted(findings, report),
             Err(Stop::Undecided(findings)) => Verdict::undecided(findings, report),
         }
     }
 
-    fn decide(&self, archive: impl ReadAt + Sync, report: &mut Report) -> Result<VerifiedImage, Stop> {
+    /// The images of the archive, each of which was found to be signed; the first, and the others if there are several.
+    fn decide(
+        &self,
+        archive: impl ReadAt + Sync,
+        report: &mut Report,
+    ) -> Result<(VerifiedImage, Vec<VerifiedImage>), Stop> {
         report.archive.size = archive.size().ok();
         let inventory = Inventory::scan(archive, &self.limits)?;
         report.archive.form = Some(inventory.form().as_str());
-        let names = self.names(inventory.claimed_names())?;
-        report.image = names.first().map(ToString::to_string);
+        let names = self.names(inventory.images())?;
+        report.image = names.first().and_then(|names| names.first()).map(ToString::to_string);
 
         let signed = self.signed_images(&names, report)?;
         let progress = &self.progress;
         let measured = inventory.measure(&self.limits, &|done, total| progress(done, total))?;
 
-        let mut verified = None;
-        for signed in &signed {
-            let image = check(signed, &names, &measured).map_err(untrusted)?;
-            verified.get_or_insert(image);
+        let mut verified = Vec::new();
+        let mut refusals = Vec::new();
+        for ((image, names), signed) in measured.images().iter().zip(&names).zip(&signed) {
+            match check_under_each_name(signed, names, image, &measured) {
+                Ok(image) => verified.push(image),
+                Err(found) => refusals.extend(found),
+            }
         }
-        verified.ok_or_else(no_name)
+        let all = verified.len() == measured.images().len();
+        let mut verified = verified.into_iter();
+        match verified.next() {
+            Some(first) if all && refusals.is_empty() => Ok((first, verified.collect())),
+            _ => Err(untrusted(refusals)),
+        }
     }
 
-    /// The name asked for, or else every name that the archive claims.
-    fn names(&self, claimed: &[ImageName]) -> Result<Vec<ImageName>, Stop> {
-        match &self.image {
-            Some(name) => Ok(vec![name.clone()]),
-            None if claimed.is_empty() => Err(no_name()),
-            None => Ok(claimed.to_vec()),
+    /// The names under which each image must be signed: the one that was asked for, or else all that the archive claims.
+    fn names(&self, images: &[ClaimedImage]) -> Result<Vec<Vec<ImageName>>, Stop> {
+        match (&self.image, images) {
+            (Some(name), [_]) => Ok(vec![vec![name.clone()]]),
+            (Some(_), several) => Err(several_images(several.len()).into()),
+            (None, images) if images.iter().any(|image| image.names().is_empty()) => Err(no_name(images.len())),
+            (None, images) => Ok(images.iter().map(|image| image.names().to_vec()).collect()),
         }
     }
 
     /// What the repositories say these images are. Their stores are unlocked again before the archive is hashed, which may take long.
-    fn signed_images(&self, names: &[ImageName], report: &mut Report) -> Result<Vec<SignedImage>, Stop> {
+    fn signed_images(&self, names: &[Vec<ImageName>], report: &mut Report) -> Result<Vec<Vec<SignedImage>>, Stop> {
         match &self.authority {
             Authority::One(client) => {
                 let mut session = client.refresh()?;
                 let mut metadata = MetadataReport::of(session.trusted());
                 let mut file = |name: &ImageName, path: &str| signed_file(&mut session, name, path, &mut metadata);
-                let signed = names.iter().map(|name| self.signed_image(name, &mut file, report)).collect();
+                let mut image = |name| self.signed_image(name, &mut file, report);
+                let signed = names.iter().map(|names| names.iter().map(&mut image).collect()).collect();
                 report.metadata = Some(metadata);
                 signed
             }
@@ -165,7 +181,8 @@ impl<S: Source> Verifier<S> {
                 let mut session = repositories.session();
                 let mut asked = Vec::new();
                 let mut file = |name: &ImageName, path: &str| agreed_file(&mut session, name, path, &mut asked);
-                let signed = names.iter().map(|name| self.signed_image(name, &mut file, report)).collect();
+                let mut image = |name| self.signed_image(name, &mut file, report);
+                let signed = names.iter().map(|names| names.iter().map(&mut image).collect()).collect();
                 report.repositories = asked;
                 signed
             }
@@ -237,9 +254,27 @@ fn open_file(path: &Path) -> Result<File, String> {
     File::open(path).map_err(failed)
 }
 
-fn no_name() -> Stop {
-    let text = "the archive claims no name, so there is none to look up; say which image it must be";
+fn no_name(images: usize) -> Stop {
+    let text = match images {
+        1 => "the archive claims no name, so there is none to look up; say which image it must be",
+        _ => "the archive holds several images, and not all of them have a name to look up",
+    };
     Stop::Untrusted(vec![Finding::new("image-name-missing", text)])
+}
+
+/// An image that has several names is signed under each of them.
+fn check_under_each_name<R>(
+    signed: &[SignedImage],
+    names: &[ImageName],
+    image: &ClaimedImage,
+    measured: &MeasuredInventory<R>,
+) -> Result<VerifiedImage, Vec<Refusal>> {
+    let mut verified = None;
+    for signed in signed {
+        let image = check_image(signed, names, image, measured)?;
+        verified.get_or_insert(image);
+    }
+    verified.ok_or_else(|| vec![several_images(0)])
 }
 
 fn not_signed(name: &ImageName, path: &str, absence: &Absence) -> Stop {

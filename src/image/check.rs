@@ -1,5 +1,7 @@
 //! The decision: is what every loader would load from this archive exactly the signed image, under no other name?
 //!
+//! An archive with several images is decided image by image, and is trusted if each of them is.
+//!
 //! A pure function of what was signed ([`SignedImage`]) and what is there ([`MeasuredInventory`]). It reads nothing and trusts no
 //! claim of the archive: every digest it compares was computed from bytes, and what it is compared with was signed.
 //!
@@ -15,8 +17,10 @@
 use std::collections::BTreeMap;
 
 use crate::digest::Sha256;
+use crate::image::claims::ClaimedImage;
+use crate::image::docker::DockerImage;
 use crate::image::error::{Code, Refusal};
-use crate::image::inventory::{DockerImage, Form, Layer, MeasuredInventory};
+use crate::image::inventory::{Form, Layer, MeasuredInventory};
 use crate::image::manifest::{Config, Descriptor, Document, Family, Index, Manifest, Platform};
 use crate::image::oci::{Image, Top};
 use crate::image::tar::Entry;
@@ -39,6 +43,8 @@ pub struct SignedImage {
     manifest: Manifest,
     manifest_id: BlobId,
     index: Option<BlobId>,
+    /// The index itself does not list the manifest; an index within it has to, for this platform.
+    listed_within: Option<Platform>,
     platform: Option<Platform>,
 }
 
@@ -59,10 +65,13 @@ impl SignedImage {
     ) -> Result<Self, Refusal> {
         selected_by(name, manifest)?;
         let (manifest, manifest_id) = signed_manifest(name, manifest, limits)?;
-        Ok(Self { name: name.clone(), manifest, manifest_id, index: None, platform: platform.cloned() })
+        let (name, platform) = (name.clone(), platform.cloned());
+        Ok(Self { name, manifest, manifest_id, index: None, listed_within: None, platform })
     }
 
     /// An image whose signed target is an index; `platform_manifest` is the manifest of `platform`, which the index must list.
+    ///
+    /// If it does not, but lists further indexes, one of those must; the check then looks for it in the archive.
     ///
     /// # Errors
     ///
@@ -77,16 +86,19 @@ impl SignedImage {
     ) -> Result<Self, Refusal> {
         selected_by(name, index)?;
         let (index, index_id) = signed_index(name, index, limits)?;
-        let listed = index.select(platform).map_err(|r| r.about(&name.to_string()))?;
         let (manifest, manifest_id) = signed_manifest(name, platform_manifest, limits)?;
-        if !manifest_id.is(listed) {
-            return Err(contradiction(name, "the signed index lists another manifest for the platform")
-                .expected(BlobId::from(listed))
-                .found(manifest_id));
+        let (mut listed_within, mut platform) = (Some(platform.clone()), platform.clone());
+        if !index.leaves_to_others(&platform) {
+            let listed = index.select(&platform).map_err(|r| r.about(&name.to_string()))?;
+            if !manifest_id.is(listed) {
+                return Err(lists_another(name, listed, &manifest_id));
+            }
+            // What was selected is more exact than what was asked for: `linux/arm` may have led to `linux/arm/v6`.
+            platform = listed.platform.clone().unwrap_or(platform);
+            listed_within = None;
         }
-        // What was selected is more exact than what was asked for: `linux/arm` may have led to `linux/arm/v6`.
-        let platform = listed.platform.clone().or_else(|| Some(platform.clone()));
-        Ok(Self { name: name.clone(), manifest, manifest_id, index: Some(index_id), platform })
+        let (name, index, platform) = (name.clone(), Some(index_id), Some(platform));
+        Ok(Self { name, manifest, manifest_id, index, listed_within, platform })
     }
 
     /// The reference it was made for.
@@ -133,43 +145,74 @@ fn signed(name: &ImageName) -> String {
     format!("signed manifest of {name}")
 }
 
+fn lists_another(name: &ImageName, listed: &Descriptor, found: &BlobId) -> Refusal {
+    contradiction(name, "the signed index lists another manifest for the platform")
+        .expected(BlobId::from(listed))
+        .found(found)
+}
+
 fn contradiction(name: &ImageName, message: &str) -> Refusal {
     Refusal::new(Code::SignedMismatch, name, message)
 }
 
-/// Decides whether the archive holds exactly the signed image, for every loader, under allowed names only.
+/// Decides whether the archive holds exactly the signed image and no other, for every loader, under allowed names only.
 ///
 /// `allowed` are the names under which the caller knows this very manifest to be signed. A name with a digest allows no claim: what
 /// an archive calls itself is a tag.
 ///
 /// # Errors
 ///
-/// Every mismatch that was found, at most 32, the most important first. Never empty.
+/// Every mismatch that was found, at most 32, the most important first. Never empty. [`Code::ArchiveSeveralImages`] if the archive
+/// holds more than one image: these are for [`check_image`].
 pub fn check<R>(
     signed: &SignedImage,
     allowed: &[ImageName],
     inventory: &MeasuredInventory<R>,
 ) -> Result<VerifiedImage, Vec<Refusal>> {
-    let facts = inventory.facts();
+    match inventory.images() {
+        [image] => check_image(signed, allowed, image, inventory),
+        several => Err(vec![several_images(several.len())]),
+    }
+}
+
+/// That an archive holds more images than the one that it may.
+pub(crate) fn several_images(found: usize) -> Refusal {
+    Refusal::new(Code::ArchiveSeveralImages, "the archive", "a loader would load them all")
+        .expected("one image")
+        .found(found)
+}
+
+/// Decides the same of one image out of [`MeasuredInventory::images`]. The archive may be loaded only if this is so of each.
+///
+/// # Errors
+///
+/// As [`check`]. Never empty.
+pub fn check_image<R>(
+    signed: &SignedImage,
+    allowed: &[ImageName],
+    image: &ClaimedImage,
+    inventory: &MeasuredInventory<R>,
+) -> Result<VerifiedImage, Vec<Refusal>> {
     let mut refusals = Vec::new();
-    let docker = facts.docker.as_ref().map(|image| Half::docker(image, inventory));
-    let oci = facts.oci.as_ref().map(|layout| signed.half_of(&layout.top, inventory));
+    let docker = image.docker.as_ref().map(|image| Half::docker(image, inventory));
+    let oci = image.oci.as_ref().map(|top| signed.half_of(top, inventory));
     for half in docker.iter().chain(&oci) {
         match half {
-            Ok(half) => refusals.extend(signed.mismatches(half, facts.form)),
+            Ok(half) => refusals.extend(signed.mismatches(half, inventory.form())),
             Err(refusal) => refusals.push(refusal.clone()),
         }
     }
-    if let Some(layout) = &facts.oci {
-        refusals.extend(signed.layout_mismatches(&layout.top, inventory));
+    if let Some(top) = &image.oci {
+        refusals.extend(signed.layout_mismatches(top, inventory));
     }
+    refusals.extend(signed.not_listed(image.oci.as_ref()));
     // Last, but never cut off by the many layers of a wrong image.
-    let mut names = name_mismatches(allowed, &facts.names, &facts.tags);
+    let mut names = name_mismatches(allowed, &image.names, &image.tags);
     names.truncate(NAMES_MAX);
     refusals.truncate(REFUSALS_MAX.saturating_sub(names.len()));
     refusals.append(&mut names);
     match docker.or(oci) {
-        Some(Ok(half)) if refusals.is_empty() => Ok(signed.verified(&half, inventory)),
+        Some(Ok(half)) if refusals.is_empty() => Ok(signed.verified(&half, image, inventory)),
         _ => Err(refusals),
     }
 }
@@ -238,9 +281,9 @@ impl SignedImage {
     fn half_of<'a, R>(&self, top: &'a Top, inventory: &'a MeasuredInventory<R>) -> Result<Half<'a>, Refusal> {
         match top {
             Top::Manifest(image) => Half::oci(image, inventory),
-            Top::Index { descriptor, children } => {
-                self.must_be_signed(descriptor)?;
-                let ours = children.iter().find(|image| self.manifest_id.is(&image.descriptor));
+            Top::Index(index) => {
+                self.must_be_signed(&index.descriptor)?;
+                let ours = index.children.iter().find(|image| self.manifest_id.is(&image.descriptor));
                 let absent = || {
                     let name = self.manifest_id.blob_name();
                     Refusal::new(
@@ -267,6 +310,27 @@ impl SignedImage {
         )
         .expected(expected)
         .found(BlobId::from(index)))
+    }
+
+    /// Where the signed index leaves the platform to the indexes within it, all of those that list it must list the signed manifest.
+    /// They are in the archive, and what is reached from the signed index by digest is signed with it.
+    fn not_listed(&self, top: Option<&Top>) -> Option<Refusal> {
+        let platform = self.listed_within.as_ref()?;
+        let nested = match top {
+            Some(Top::Index(index)) => index.nested.as_slice(),
+            _ => &[],
+        };
+        let listed: Vec<_> = nested.iter().filter(|index| index.lists(platform)).map(|i| i.select(platform)).collect();
+        if listed.is_empty() {
+            let message =
+                "the signed index does not list it itself, and no index within it that does is in the archive";
+            return Some(Refusal::new(Code::PlatformNotFound, &self.name, message).expected(platform));
+        }
+        listed.into_iter().find_map(|listed| match listed {
+            Ok(listed) if self.manifest_id.is(listed) => None,
+            Ok(listed) => Some(lists_another(&self.name, listed, &self.manifest_id)),
+            Err(refusal) => Some(refusal.about(&self.name.to_string())),
+        })
     }
 
     /// The config against the signed manifest, and the layers against the config.
@@ -313,11 +377,11 @@ impl SignedImage {
                 }
                 refusals
             }
-            Top::Index { descriptor, children } if self.must_be_signed(descriptor).is_ok() => {
-                children.iter().flat_map(|image| self.child_mismatches(image, inventory)).collect()
+            Top::Index(index) if self.must_be_signed(&index.descriptor).is_ok() => {
+                index.children.iter().flat_map(|image| self.child_mismatches(image, inventory)).collect()
             }
             // Already refused as a whole.
-            Top::Index { .. } => Vec::new(),
+            Top::Index(_) => Vec::new(),
         }
     }
 
@@ -360,7 +424,7 @@ impl SignedImage {
         })
     }
 
-    fn verified<R>(&self, half: &Half<'_>, inventory: &MeasuredInventory<R>) -> VerifiedImage {
+    fn verified<R>(&self, half: &Half<'_>, image: &ClaimedImage, inventory: &MeasuredInventory<R>) -> VerifiedImage {
         let layers = half.layers.iter().zip(&half.config.diff_ids).map(|(layer, diff_id)| VerifiedLayer {
             diff_id: *diff_id,
             size: layer.content.as_ref().map_or(0, |content| content.size),
@@ -369,7 +433,7 @@ impl SignedImage {
         });
         VerifiedImage {
             name: self.name.clone(),
-            claimed: inventory.claimed_names().to_vec(),
+            claimed: image.names.clone(),
             manifest: self.manifest_id.clone(),
             index: self.index.clone(),
             platform: half.config.platform.clone(),

@@ -1,20 +1,22 @@
-//! What `docker load` would load: the image that `manifest.json` of an archive describes.
+//! What `docker load` would load: the images that `manifest.json` of an archive describes.
 //!
 //! Nothing here is signed and nothing is trusted; [`crate::image::check`] decides. This file says which bytes docker would take.
 //!
 //! Rules:
-//! - One item. docker loads every item, one after the other, and the last one keeps a shared name.
+//! - docker loads every item, one after the other, so none is skipped.
 //! - Paths are spelled as entries are. containerd does not clean them, docker and containers/image do.
 //! - The config is a regular file. A layer is one, or a link to one: `docker save` up to 24 writes a repeated layer so.
 //! - Every name in `RepoTags` has a tag and no digest.
 
-use crate::image::error::{Code, Refusal};
-use crate::image::manifest::{digest, known_keys};
+use crate::digest::Sha256;
+use crate::image::error::{ArchiveError, Code, Refusal};
+use crate::image::inventory::Documents;
+use crate::image::manifest::{Config, at_most, digest, known_keys};
 use crate::image::tar::{Entry, Kind, Table};
 use crate::limits::ArchiveLimits;
 use crate::metadata::json::{self, At, Error, Value};
 use crate::name::ImageName;
-use crate::text::{escaped, quoted};
+use crate::text::escaped;
 
 /// The file that makes an archive a docker-archive.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -23,31 +25,71 @@ const ITEM_KEYS: &[&str] = &["Config", "RepoTags", "Layers", "Parent", "LayerSou
 const SOURCE_KEYS: &[&str] =
     &["mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType"];
 
-/// The one item of `manifest.json`.
+/// An image that docker would load.
 #[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) config: String,
-    pub(crate) layers: Vec<String>,
+pub(crate) struct DockerImage {
     pub(crate) names: Vec<ImageName>,
+    /// The config digest of the image that docker links it to.
+    pub(crate) parent: Option<Sha256>,
+    pub(crate) config_entry: Entry,
+    pub(crate) config_digest: Sha256,
+    pub(crate) config: Config,
+    /// The name of each layer's entry, links followed, base first.
+    pub(crate) layers: Vec<String>,
+}
+
+impl DockerImage {
+    /// Follows `manifest.json`, whose bytes are given, to the configs and layers of `table`.
+    pub(crate) fn read_all(
+        manifest_json: &[u8],
+        table: &Table,
+        documents: &mut dyn Documents,
+        limits: &ArchiveLimits,
+    ) -> Result<Vec<Self>, ArchiveError> {
+        let items = Item::parse_all(manifest_json, limits).map_err(|r| r.about(MANIFEST))?;
+        items.into_iter().map(|item| Self::read(item, table, documents, limits)).collect()
+    }
+
+    fn read(
+        item: Item,
+        table: &Table,
+        documents: &mut dyn Documents,
+        limits: &ArchiveLimits,
+    ) -> Result<Self, ArchiveError> {
+        let config_entry = regular_file(table, &item.config, "the config")?.clone();
+        let layers = item.layers.iter().map(|name| Ok(layer_file(table, name)?.name.clone()));
+        let layers = layers.collect::<Result<_, Refusal>>()?;
+        let bytes = documents.document(&config_entry, limits.config)?;
+        let config = Config::parse(&bytes, limits).map_err(|r| r.about(&config_entry.name))?;
+        let config_digest = Sha256::of(&bytes);
+        Ok(Self { names: item.names, parent: item.parent, config_entry, config_digest, config, layers })
+    }
+}
+
+/// An item of `manifest.json`.
+#[derive(Debug)]
+struct Item {
+    config: String,
+    layers: Vec<String>,
+    names: Vec<ImageName>,
+    parent: Option<Sha256>,
 }
 
 impl Item {
     /// Reads `manifest.json`.
-    pub(crate) fn parse(bytes: &[u8], limits: &ArchiveLimits) -> Result<Self, Refusal> {
+    fn parse_all(bytes: &[u8], limits: &ArchiveLimits) -> Result<Vec<Self>, Refusal> {
         let value = json::parse(bytes)?;
         let at = At::document(&value);
-        let items: Vec<At<'_>> = at.items()?.collect();
-        let item = match items.as_slice() {
-            [item] => item,
-            [] => return Err(Refusal::new(Code::ArchiveNoImage, MANIFEST, "no image is listed")),
-            several => {
-                return Err(Refusal::new(Code::ArchiveSeveralImages, MANIFEST, "a loader would load them all")
-                    .expected("one image")
-                    .found(several.len()));
-            }
-        };
+        let items = at.items()?;
+        if items.len() == 0 {
+            return Err(Refusal::new(Code::ArchiveNoImage, MANIFEST, "no image is listed"));
+        }
+        at_most("images", items.len(), limits.images)?;
+        items.map(|item| Self::read(&item, limits)).collect()
+    }
+
+    fn read(item: &At<'_>, limits: &ArchiveLimits) -> Result<Self, Refusal> {
         known_keys(item, ITEM_KEYS)?;
-        refuse_parent(item)?;
         refuse_foreign_sources(item)?;
         let layers = strings(item, "Layers", "layers", limits.layers)?;
         let names = strings(item, "RepoTags", "names", limits.names)?;
@@ -55,17 +97,8 @@ impl Item {
             config: item.field("Config")?.string()?.to_owned(),
             layers,
             names: names.iter().map(|name| claim(MANIFEST, name)).collect::<Result<_, _>>()?,
+            parent: parent(item)?,
         })
-    }
-
-    /// The config's entry.
-    pub(crate) fn config<'a>(&self, table: &'a Table) -> Result<&'a Entry, Refusal> {
-        regular_file(table, &self.config, "the config")
-    }
-
-    /// The entry that holds layer `i`'s bytes, for every layer, base first.
-    pub(crate) fn layers<'a>(&self, table: &'a Table) -> Result<Vec<&'a Entry>, Refusal> {
-        self.layers.iter().map(|name| layer_file(table, name)).collect()
     }
 }
 
@@ -112,15 +145,10 @@ fn strings(item: &At<'_>, key: &str, what: &str, limit: usize) -> Result<Vec<Str
     Ok(list.map(|text| text.string().map(str::to_owned)).collect::<Result<_, Error>>()?)
 }
 
-/// `Parent` links to another image of the archive, and there is none.
-fn refuse_parent(item: &At<'_>) -> Result<(), Refusal> {
-    match item.optional("Parent")?.map(|p| p.string()).transpose()? {
-        None | Some("") => Ok(()),
-        Some(parent) => {
-            Err(Refusal::new(Code::ArchiveSeveralImages, MANIFEST, "the image has a parent image")
-                .found(quoted(parent)))
-        }
-    }
+/// The image ID in `Parent`, which docker writes for images that it built itself.
+fn parent(item: &At<'_>) -> Result<Option<Sha256>, Refusal> {
+    let parent = item.optional("Parent")?.filter(|parent| *parent.value() != Value::Null);
+    parent.filter(|parent| parent.string() != Ok("")).map(|parent| digest(&parent)).transpose()
 }
 
 /// `LayerSources` says where else layers are. On Linux nobody reads it; on Windows it is what makes docker fetch them.

@@ -12,19 +12,18 @@
 //!   nothing may follow. bzip2 and xz are refused.
 //! - Memory does not depend on the size of the image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::digest::Sha256;
-use crate::image::docker::{self, Item};
+use crate::image::claims::{self, ClaimedImage};
+use crate::image::docker::{self, DockerImage};
 use crate::image::error::{ArchiveError, Code, Refusal};
-use crate::image::manifest::Config;
 use crate::image::measure;
-use crate::image::oci::{self, Documents, Layout};
+use crate::image::oci::{self, Layout, Top};
 use crate::image::read_at::{ReadAt, read_full};
 use crate::image::tar::{Entry, Table, fold};
 use crate::limits::ArchiveLimits;
-use crate::name::ImageName;
 use crate::text::{escaped, quoted};
 
 /// The file that names the images of the form that docker wrote before 1.10.
@@ -58,7 +57,8 @@ impl Form {
 #[derive(Debug)]
 pub struct Inventory<R> {
     archive: R,
-    facts: Facts,
+    form: Form,
+    images: Vec<ClaimedImage>,
     /// The entries to measure, without repetitions.
     layers: Vec<Entry>,
 }
@@ -67,28 +67,9 @@ pub struct Inventory<R> {
 #[derive(Debug)]
 pub struct MeasuredInventory<R> {
     archive: R,
-    facts: Facts,
+    form: Form,
+    images: Vec<ClaimedImage>,
     pub(crate) layers: BTreeMap<String, Layer>,
-}
-
-/// What the documents of an archive say.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    pub(crate) form: Form,
-    pub(crate) names: Vec<ImageName>,
-    pub(crate) tags: Vec<String>,
-    pub(crate) docker: Option<DockerImage>,
-    pub(crate) oci: Option<Layout>,
-}
-
-/// What docker would load.
-#[derive(Debug)]
-pub(crate) struct DockerImage {
-    pub(crate) config_entry: Entry,
-    pub(crate) config_digest: Sha256,
-    pub(crate) config: Config,
-    /// The name of each layer's entry, links followed, base first.
-    pub(crate) layers: Vec<String>,
 }
 
 /// A layer as it was read.
@@ -123,17 +104,6 @@ impl<R: ReadAt + Sync> Inventory<R> {
         let mut documents = Reader { archive: &archive, left: limits.documents };
         let docker = docker_half(&table, &mut documents, limits)?;
         let oci = oci_half(&table, &mut documents, limits)?;
-        let (mut names, mut tags) = (Vec::new(), Vec::new());
-        let (item_names, docker) = docker.unzip();
-        names.extend(item_names.into_iter().flatten());
-        if let Some(layout) = &oci {
-            names.extend(layout.names.iter().cloned());
-            tags.extend(layout.tags.iter().cloned());
-        }
-        names.sort();
-        names.dedup();
-        tags.sort();
-        tags.dedup();
         let form = match (&docker, &oci) {
             (Some(_), None) => Form::DockerArchive,
             (Some(_), Some(_)) => Form::Hybrid,
@@ -143,9 +113,9 @@ impl<R: ReadAt + Sync> Inventory<R> {
             }
             (None, None) => return Err(no_image(&table).into()),
         };
-        let facts = Facts { form, names, tags, docker, oci };
-        let layers = facts.layer_names().into_values().filter_map(|name| table.get(name).cloned()).collect();
-        Ok(Self { archive, facts, layers })
+        let images = claims::images(docker, oci)?;
+        let layers = layer_names(&images).into_iter().filter_map(|name| table.get(name).cloned()).collect();
+        Ok(Self { archive, form, images, layers })
     }
 
     /// Hashes every layer, on all cores, and moves on to what can be checked.
@@ -163,27 +133,21 @@ impl<R: ReadAt + Sync> Inventory<R> {
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<MeasuredInventory<R>, ArchiveError> {
         let layers = measure::layers(&self.archive, self.layers, limits, progress)?;
-        Ok(MeasuredInventory { archive: self.archive, facts: self.facts, layers })
+        Ok(MeasuredInventory { archive: self.archive, form: self.form, images: self.images, layers })
     }
 }
 
 impl<R> Inventory<R> {
-    /// Every distinct name that the archive claims, normalised and sorted.
+    /// The images that a loader would load, in the order in which they are listed. At least one.
     #[must_use]
-    pub fn claimed_names(&self) -> &[ImageName] {
-        &self.facts.names
-    }
-
-    /// Every distinct bare tag that the archive claims, as OCI layouts do; the check compares it with the tags of the allowed names.
-    #[must_use]
-    pub fn claimed_tags(&self) -> &[String] {
-        &self.facts.tags
+    pub fn images(&self) -> &[ClaimedImage] {
+        &self.images
     }
 
     /// Which loaders take the archive.
     #[must_use]
     pub fn form(&self) -> Form {
-        self.facts.form
+        self.form
     }
 
     /// How many stored bytes [`measure`](Self::measure) will read.
@@ -200,20 +164,16 @@ impl<R> MeasuredInventory<R> {
         &self.archive
     }
 
-    /// Every distinct name that the archive claims, normalised and sorted.
+    /// The images that a loader would load, in the order in which they are listed. At least one.
     #[must_use]
-    pub fn claimed_names(&self) -> &[ImageName] {
-        &self.facts.names
+    pub fn images(&self) -> &[ClaimedImage] {
+        &self.images
     }
 
     /// Which loaders take the archive.
     #[must_use]
     pub fn form(&self) -> Form {
-        self.facts.form
-    }
-
-    pub(crate) fn facts(&self) -> &Facts {
-        &self.facts
+        self.form
     }
 
     pub(crate) fn layer(&self, name: &str) -> Option<&Layer> {
@@ -221,43 +181,35 @@ impl<R> MeasuredInventory<R> {
     }
 }
 
-impl Facts {
-    /// The entries that hold layers, each once.
-    fn layer_names(&self) -> BTreeMap<&str, &str> {
-        let docker = self.docker.iter().flat_map(|image| image.layers.iter().map(String::as_str));
-        let oci = self.oci.iter().flat_map(Layout::layer_blobs);
-        docker.chain(oci).map(|name| (name, name)).collect()
-    }
+/// The entries that hold layers, each once.
+fn layer_names(images: &[ClaimedImage]) -> BTreeSet<&str> {
+    let docker = images.iter().flat_map(|image| &image.docker);
+    let docker = docker.flat_map(|image| image.layers.iter().map(String::as_str));
+    let oci = images.iter().flat_map(|image| &image.oci).flat_map(Top::layer_blobs);
+    docker.chain(oci).collect()
 }
-
-type DockerHalf = (Vec<ImageName>, DockerImage);
 
 fn docker_half<R: ReadAt + Sync>(
     table: &Table,
     documents: &mut Reader<'_, R>,
     limits: &ArchiveLimits,
-) -> Result<Option<DockerHalf>, ArchiveError> {
-    let Some(bytes) = documents.control(table, docker::MANIFEST, limits.control_file)? else { return Ok(None) };
-    let item = Item::parse(&bytes, limits).map_err(|r| r.about(docker::MANIFEST))?;
-    let config_entry = item.config(table)?.clone();
-    let layers = item.layers(table)?.into_iter().map(|entry| entry.name.clone()).collect();
-    let config_bytes = documents.document(&config_entry, limits.config)?;
-    let config = Config::parse(&config_bytes, limits).map_err(|r| r.about(&config_entry.name))?;
-    Ok(Some((item.names, DockerImage { config_entry, config_digest: Sha256::of(&config_bytes), config, layers })))
+) -> Result<Option<Vec<DockerImage>>, ArchiveError> {
+    let bytes = documents.control(table, docker::MANIFEST, limits.control_file)?;
+    bytes.map(|bytes| DockerImage::read_all(&bytes, table, documents, limits)).transpose()
 }
 
 fn oci_half<R: ReadAt + Sync>(
     table: &Table,
     documents: &mut Reader<'_, R>,
     limits: &ArchiveLimits,
-) -> Result<Option<Layout>, ArchiveError> {
+) -> Result<Option<Vec<Layout>>, ArchiveError> {
     let index = documents.control(table, oci::INDEX, limits.control_file)?;
     let layout = documents.control(table, oci::LAYOUT, limits.small_control_file)?;
     if let Some(bytes) = &layout {
         oci::check_layout_version(bytes).map_err(|r| r.about(oci::LAYOUT))?;
     }
     match index {
-        Some(bytes) => Ok(Some(Layout::read(&bytes, table, documents, limits)?)),
+        Some(bytes) => Ok(Some(Layout::read_all(&bytes, table, documents, limits)?)),
         None if layout.is_some() => {
             Err(Refusal::new(Code::ArchiveMissingFile, oci::INDEX, "oci-layout is there, so this must be as well")
                 .into())
@@ -307,6 +259,12 @@ fn no_image(table: &Table) -> Refusal {
     Refusal::new(Code::ArchiveNoImage, "the archive", "no image found")
         .expected("manifest.json or index.json")
         .found("neither")
+}
+
+/// Hands out the bytes of whole entries.
+pub(crate) trait Documents {
+    /// The whole content of `entry`, which must not be larger than `limit`.
+    fn document(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>, ArchiveError>;
 }
 
 /// Reads whole entries, and counts what they take in all.

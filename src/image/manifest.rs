@@ -221,11 +221,7 @@ impl Index {
     /// [`Code::PlatformNotFound`] if no child fits, or several do.
     pub fn select(&self, platform: &Platform) -> Result<&Descriptor, Refusal> {
         let images = || self.manifests.iter().filter(|d| !d.is_attestation());
-        let same = |a: &Platform| a.normalised() == platform.normalised();
-        let mut fitting: Vec<_> = images().filter(|d| d.platform.as_ref().is_some_and(same)).collect();
-        if fitting.is_empty() && platform.variant.is_none() {
-            fitting = images().filter(|d| d.platform.as_ref().is_some_and(|p| p.same_machine(platform))).collect();
-        }
+        let fitting = self.fitting(platform);
         let refused = |message: &str| {
             let listed: Vec<_> = images().filter_map(|d| d.platform.as_ref()).map(ToString::to_string).collect();
             Refusal::new(Code::PlatformNotFound, "index", message).expected(platform).found(listed.join(", "))
@@ -238,7 +234,33 @@ impl Index {
     }
 }
 
+impl Index {
+    /// The children for `platform`, attestations left out.
+    fn fitting(&self, platform: &Platform) -> Vec<&Descriptor> {
+        let fitting = |fits: &dyn Fn(&Platform) -> bool| -> Vec<&Descriptor> {
+            let images = self.manifests.iter().filter(|d| !d.is_attestation());
+            images.filter(|d| d.platform.as_ref().is_some_and(fits)).collect()
+        };
+        let same = fitting(&|p| p.normalised() == platform.normalised());
+        if same.is_empty() && platform.variant.is_none() { fitting(&|p| p.same_machine(platform)) } else { same }
+    }
+
+    /// Whether a child is for `platform`.
+    pub(crate) fn lists(&self, platform: &Platform) -> bool {
+        !self.fitting(platform).is_empty()
+    }
+
+    /// Whether no child is for `platform`, and there are indexes among the children that may have one.
+    pub(crate) fn leaves_to_others(&self, platform: &Platform) -> bool {
+        !self.lists(platform) && self.manifests.iter().any(Descriptor::is_index)
+    }
+}
+
 impl Descriptor {
+    fn is_index(&self) -> bool {
+        matches!(self.media_type.as_str(), OCI_INDEX | DOCKER_LIST)
+    }
+
     /// Whether the document says that this is a statement about an image and no image: its platform is `unknown/unknown`
     /// [BuildKit, attestation storage]. Believe it of signed documents only.
     ///
@@ -522,7 +544,7 @@ fn within(what: &str, bytes: &[u8], limit: u64) -> Result<(), Refusal> {
     Err(too_much(what, "bytes", bytes.len(), limit))
 }
 
-fn at_most(what: &str, found: usize, limit: usize) -> Result<(), Refusal> {
+pub(crate) fn at_most(what: &str, found: usize, limit: usize) -> Result<(), Refusal> {
     if found <= limit { Ok(()) } else { Err(too_much("document", what, found, limit)) }
 }
 

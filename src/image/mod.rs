@@ -23,12 +23,12 @@
 //! 6. Two zero blocks end the archive, and nothing follows them.
 //! 7. Compression by magic bytes; all members and frames; nothing after them.
 //! 9. Every half that is present leads to the signed image. What only old daemons would load is refused.
-//! 10. Exactly one image.
+//! 10. One image, or several of which each is signed: a loader loads them all.
 //! 11. A blob is its bytes: what its name says is compared with what it hashes to.
 //! 12. The chain is checked to its end: manifest, config, diff ids, content of each layer. An unsigned OCI manifest passes only as a
 //!     re-encoding of the signed one.
 //! 13. Decompression is bounded, and all of its output is hashed.
-//! 14. An index counts only if it is the signed one, and the config must agree on the platform.
+//! 14. An index counts only if it is the signed one, or within that one; and the config must agree on the platform.
 //! 15. The config is opaque bytes: another space is another image.
 //! 16. No content that would be fetched from elsewhere.
 //! 17. Every name in the archive is an allowed one.
@@ -44,6 +44,7 @@ use crate::name::ImageName;
 use crate::text::escaped;
 
 pub mod check;
+pub mod claims;
 mod docker;
 pub mod error;
 mod header;

@@ -1,19 +1,24 @@
-//! What podman and containerd would load: the image that `index.json` and `blobs/` of an archive describe.
+//! What podman and containerd would load: the images that `index.json` and `blobs/` of an archive describe.
 //!
 //! Nothing here is signed; [`crate::image::check`] decides. Unlike in the docker form, every document is named by its digest, so
 //! a blob that is not what its name and its descriptor say is refused at once.
 //!
 //! Rules:
-//! - `index.json` lists one image. The same descriptor may stand there once per name.
+//! - `index.json` lists images. The same descriptor may stand there once per name.
 //! - No descriptor at the top is skipped because it says that it is an attestation: containerd tags what is there.
-//! - The descriptor names a manifest, or an index whose children are manifests. Deeper nesting is refused.
+//! - A descriptor names a manifest, or an index. The children of an index are manifests, or once more an index of manifests; deeper
+//!   nesting is refused.
 //! - A blob's bytes have the digest and the size of the descriptor that leads to it, and it is a regular file below `blobs/sha256/`.
 //! - Blobs that are missing are noted here and judged in the check: an index may list platforms that were never pulled.
 
+use std::slice;
+
 use crate::digest::Sha256;
+use crate::image::BlobId;
 use crate::image::docker::claim;
 use crate::image::error::{ArchiveError, Code, Refusal};
-use crate::image::manifest::{Config, Descriptor, Document, Manifest, top_level};
+use crate::image::inventory::Documents;
+use crate::image::manifest::{Config, Descriptor, Document, Index, Manifest, at_most, top_level};
 use crate::image::tar::{Entry, Kind, Table};
 use crate::limits::ArchiveLimits;
 use crate::metadata::json::{self, At};
@@ -28,7 +33,7 @@ pub(crate) const LAYOUT: &str = "oci-layout";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// What `index.json` leads to.
+/// An image that `index.json` leads to.
 #[derive(Debug)]
 pub(crate) struct Layout {
     pub(crate) names: Vec<ImageName>,
@@ -37,15 +42,35 @@ pub(crate) struct Layout {
     pub(crate) top: Top,
 }
 
-/// The one image of a layout.
+/// What stands at the top of an image.
 #[derive(Debug)]
 pub(crate) enum Top {
     Manifest(Box<Image>),
-    /// The children whose manifests are in the archive; attestations are left out.
-    Index {
-        descriptor: Descriptor,
-        children: Vec<Image>,
-    },
+    Index(Box<TopIndex>),
+}
+
+/// An index at the top of an image, and what of it is in the archive.
+#[derive(Debug)]
+pub(crate) struct TopIndex {
+    pub(crate) descriptor: Descriptor,
+    /// The images that it leads to; attestations are left out.
+    pub(crate) children: Vec<Image>,
+    /// The indexes within it.
+    pub(crate) nested: Vec<Index>,
+}
+
+impl Top {
+    /// The config digest of each image below.
+    pub(crate) fn configs(&self) -> impl Iterator<Item = Sha256> {
+        self.images().iter().map(|image| image.manifest.config.digest)
+    }
+
+    fn images(&self) -> &[Image] {
+        match self {
+            Self::Manifest(image) => slice::from_ref(image),
+            Self::Index(index) => &index.children,
+        }
+    }
 }
 
 /// A manifest and those of its blobs that are in the archive.
@@ -57,12 +82,6 @@ pub(crate) struct Image {
     pub(crate) config: Option<(Entry, Config)>,
     /// The name of each layer's blob, base first. `None`: it is missing.
     pub(crate) layers: Vec<Option<String>>,
-}
-
-/// Hands out the bytes of an entry; the size is already known to be within `limit`.
-pub(crate) trait Documents {
-    /// The whole content of `entry`, which must not be larger than `limit`.
-    fn document(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>, ArchiveError>;
 }
 
 /// Reads `oci-layout`, which must announce version 1.0.0 [OCI image-spec, image layout].
@@ -82,62 +101,89 @@ pub(crate) fn check_layout_version(bytes: &[u8]) -> Result<(), Refusal> {
 
 impl Layout {
     /// Follows `index.json`, whose bytes are given, through the blobs of `table`.
-    pub(crate) fn read(
+    pub(crate) fn read_all(
         index_json: &[u8],
         table: &Table,
         documents: &mut dyn Documents,
         limits: &ArchiveLimits,
-    ) -> Result<Self, ArchiveError> {
+    ) -> Result<Vec<Self>, ArchiveError> {
         let descriptors = top_level(index_json, limits).map_err(|r| r.about(INDEX))?;
-        let top = one_image(&descriptors)?;
-        let (names, tags) = names(&descriptors, limits)?;
+        let images = images(&descriptors, limits)?;
+        images.iter().map(|image| Self::read(image, table, documents, limits)).collect()
+    }
+
+    fn read(
+        descriptors: &[&Descriptor],
+        table: &Table,
+        documents: &mut dyn Documents,
+        limits: &ArchiveLimits,
+    ) -> Result<Self, ArchiveError> {
+        let (names, tags) = names(descriptors, limits)?;
+        let top = descriptors.first().ok_or_else(no_image)?;
         let Some(bytes) = blob(top, table, documents, limits.manifest)? else {
             return Err(missing(top, "the manifest").into());
         };
-        let document = parse(top, &bytes, limits)?;
-        let top = match document {
+        let top = match parse(top, &bytes, limits)? {
             Document::Manifest(manifest) => {
                 Top::Manifest(Box::new(Image::read(top, manifest, table, documents, limits)?))
             }
             Document::Index(index) => {
-                let mut children = Vec::new();
-                for child in index.manifests.iter().filter(|d| !d.is_attestation()) {
-                    children.extend(Image::child(child, table, documents, limits)?);
-                }
-                Top::Index { descriptor: top.clone(), children }
+                let mut walk = Children { table, documents, limits, images: Vec::new(), nested: Vec::new() };
+                walk.add_all(&index, NESTED_INDEXES)?;
+                let Children { images: children, nested, .. } = walk;
+                Top::Index(Box::new(TopIndex { descriptor: (*top).clone(), children, nested }))
             }
         };
         Ok(Self { names, tags, top })
     }
+}
 
+impl Top {
     /// The names of all layer blobs that are in the archive.
     pub(crate) fn layer_blobs(&self) -> impl Iterator<Item = &str> {
-        let images: Vec<&Image> = match &self.top {
-            Top::Manifest(image) => vec![image],
-            Top::Index { children, .. } => children.iter().collect(),
-        };
-        images.into_iter().flat_map(|image| image.layers.iter().flatten().map(String::as_str))
+        self.images().iter().flat_map(|image| image.layers.iter().flatten().map(String::as_str))
+    }
+}
+
+/// How many indexes may stand between the index at the top of an image and a manifest.
+const NESTED_INDEXES: usize = 1;
+
+/// Collects what the children of an index lead to.
+struct Children<'a> {
+    table: &'a Table,
+    documents: &'a mut dyn Documents,
+    limits: &'a ArchiveLimits,
+    images: Vec<Image>,
+    nested: Vec<Index>,
+}
+
+impl Children<'_> {
+    /// Adds the children of `index` that are in the archive; `deeper` indexes may follow below.
+    fn add_all(&mut self, index: &Index, deeper: usize) -> Result<(), ArchiveError> {
+        for child in index.manifests.iter().filter(|child| !child.is_attestation()) {
+            let Some(bytes) = blob(child, self.table, self.documents, self.limits.manifest)? else { continue };
+            match (parse(child, &bytes, self.limits)?, deeper.checked_sub(1)) {
+                (Document::Manifest(manifest), _) => {
+                    let image = Image::read(child, manifest, self.table, self.documents, self.limits)?;
+                    self.images.push(image);
+                    at_most("children of indexes", self.images.len(), self.limits.index_children)?;
+                }
+                (Document::Index(index), Some(deeper)) => {
+                    self.add_all(&index, deeper)?;
+                    self.nested.push(index);
+                }
+                (Document::Index(_), None) => {
+                    let message = "an index within an index within an index";
+                    let refusal = Refusal::new(Code::MediaType, child.blob_name(), message);
+                    return Err(refusal.expected("an image manifest").into());
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl Image {
-    /// A child of an index. `None` if its manifest is not in the archive.
-    fn child(
-        descriptor: &Descriptor,
-        table: &Table,
-        documents: &mut dyn Documents,
-        limits: &ArchiveLimits,
-    ) -> Result<Option<Self>, ArchiveError> {
-        let Some(bytes) = blob(descriptor, table, documents, limits.manifest)? else { return Ok(None) };
-        match parse(descriptor, &bytes, limits)? {
-            Document::Manifest(manifest) => Self::read(descriptor, manifest, table, documents, limits).map(Some),
-            Document::Index(_) => {
-                let message = "an index within an index";
-                Err(Refusal::new(Code::MediaType, descriptor.blob_name(), message).expected("an image manifest").into())
-            }
-        }
-    }
-
     fn read(
         descriptor: &Descriptor,
         manifest: Manifest,
@@ -168,25 +214,32 @@ pub(crate) fn missing(descriptor: &Descriptor, what: &str) -> Refusal {
     Refusal::new(Code::ArchiveMissingFile, descriptor.blob_name(), format!("{what} of the image is not in the archive"))
 }
 
-/// The one image that is listed, however many names it has.
-fn one_image(descriptors: &[Descriptor]) -> Result<&Descriptor, Refusal> {
-    let Some((first, rest)) = descriptors.split_first() else {
-        return Err(Refusal::new(Code::ArchiveNoImage, INDEX, "no image is listed"));
-    };
-    let same = |d: &Descriptor| (&d.media_type, d.digest, d.size) == (&first.media_type, first.digest, first.size);
-    if !rest.iter().all(same) {
-        return Err(Refusal::new(Code::ArchiveSeveralImages, INDEX, "a loader would load them all")
-            .expected("one image")
-            .found(descriptors.len()));
+fn no_image() -> Refusal {
+    Refusal::new(Code::ArchiveNoImage, INDEX, "no image is listed")
+}
+
+/// The images that are listed: for each, its descriptor once per name.
+fn images<'d>(descriptors: &'d [Descriptor], limits: &ArchiveLimits) -> Result<Vec<Vec<&'d Descriptor>>, Refusal> {
+    let mut images: Vec<Vec<&Descriptor>> = Vec::new();
+    for descriptor in descriptors {
+        if descriptor.embedded {
+            return Err(Refusal::new(Code::ManifestNotSigned, INDEX, "the descriptor embeds content (data)"));
+        }
+        let same = |d: &&Descriptor| BlobId::from(*d) == BlobId::from(descriptor);
+        match images.iter_mut().find(|image| image.first().is_some_and(same)) {
+            Some(image) => image.push(descriptor),
+            None => images.push(vec![descriptor]),
+        }
     }
-    if first.embedded || rest.iter().any(|d| d.embedded) {
-        return Err(Refusal::new(Code::ManifestNotSigned, INDEX, "the descriptor embeds content (data)"));
+    if images.is_empty() {
+        return Err(no_image());
     }
-    Ok(first)
+    at_most("images", images.len(), limits.images)?;
+    Ok(images)
 }
 
 /// Every name and every bare tag that loaders would give the image.
-fn names(descriptors: &[Descriptor], limits: &ArchiveLimits) -> Result<(Vec<ImageName>, Vec<String>), Refusal> {
+fn names(descriptors: &[&Descriptor], limits: &ArchiveLimits) -> Result<(Vec<ImageName>, Vec<String>), Refusal> {
     let (mut names, mut tags) = (Vec::new(), Vec::new());
     for annotations in descriptors.iter().map(|d| &d.annotations) {
         if let Some(name) = annotations.get(CONTAINERD_NAME) {

@@ -117,7 +117,7 @@ pub fn classic(image: &Image, names: &[&str]) -> Vec<Item> {
     let mut paths: Vec<String> = Vec::new();
     let mut first_of = std::collections::BTreeMap::new();
     for (i, layer) in image.layers.iter().enumerate() {
-        let id = Sha256::of(format!("v1 id {i}").as_bytes()).to_hex();
+        let id = Sha256::of(&[i.to_string().as_bytes(), &image.config].concat()).to_hex();
         let path = format!("{id}/layer.tar");
         items.push(dir(&format!("{id}/")));
         items.push(file(&format!("{id}/VERSION"), b"1.0"));
