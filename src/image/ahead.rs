@@ -16,6 +16,7 @@ pub(crate) struct Ahead {
     empty: Sender<Vec<u8>>,
     chunk: Vec<u8>,
     at: usize,
+    ended: bool,
 }
 
 /// Starts a thread that reads `reader` to its end, a few chunks ahead. It gives up when the [`Ahead`] is dropped.
@@ -35,7 +36,7 @@ pub(crate) fn ahead<'scope>(scope: &'scope Scope<'scope, '_>, mut reader: impl R
             }
         }
     });
-    Ahead { full, empty, chunk: Vec::new(), at: 0 }
+    Ahead { full, empty, chunk: Vec::new(), at: 0, ended: false }
 }
 
 /// Reads until `chunk` is full or the end is reached, which leaves it empty or short.
@@ -56,13 +57,15 @@ pub(crate) fn fill(reader: &mut impl Read, chunk: &mut Vec<u8>) -> io::Result<()
 
 impl BufRead for Ahead {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.at >= self.chunk.len() {
+        // Some decoders ask again after the end.
+        if self.at >= self.chunk.len() && !self.ended {
             let spent = mem::take(&mut self.chunk);
             // Nobody takes it once the end was reached.
             let _ = self.empty.send(spent);
             self.at = 0;
             // A thread that ended without a last, empty chunk has panicked. That must not look like the end.
             self.chunk = self.full.recv().map_err(|_| io::Error::other("a reading thread stopped"))??;
+            self.ended = self.chunk.is_empty();
         }
         Ok(self.chunk.get(self.at..).unwrap_or_default())
     }

@@ -33,6 +33,24 @@ impl ChecksumFault {
     }
 }
 
+/// Whether some reader takes this for a tar header. As lenient as Go's, which adds up signed bytes too and takes a number as far as it goes:
+/// it is for telling what must *not* look like one.
+pub(crate) fn some_reader_takes(block: &[u8; BLOCK]) -> bool {
+    const PADDING: [char; 2] = [' ', '\0'];
+    let (before, field, after) = (block.get(..148), block.get(148..156), block.get(156..));
+    let written = String::from_utf8_lossy(field.unwrap_or_default()).into_owned();
+    let digits = written.trim_matches(PADDING).split('\0').next().unwrap_or_default();
+    let written = if digits.is_empty() { Some(0) } else { i64::from_str_radix(digits, 8).ok() };
+    let bytes = before.into_iter().chain(after).flatten();
+    let spaces = i64::from(b' ').saturating_mul(8);
+    let (mut unsigned, mut signed) = (spaces, spaces);
+    for byte in bytes {
+        unsigned = unsigned.saturating_add(i64::from(*byte));
+        signed = signed.saturating_add(i64::from(byte.cast_signed()));
+    }
+    written.is_some_and(|written| written == unsigned || written == signed)
+}
+
 impl<'a> RawHeader<'a> {
     fn bytes(&self, from: usize, to: usize) -> &'a [u8] {
         self.0.get(from..to).unwrap_or_default()
