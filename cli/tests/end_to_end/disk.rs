@@ -3,11 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::plimsoll::Verify;
+use crate::plimsoll::{Verdict, Verify};
 use crate::repository::Repository;
 use crate::tools::{Need, Scratch, have, output, source_tree};
 
@@ -63,6 +63,40 @@ fn a_store_on_a_full_or_read_only_disk_is_undecided_and_loses_nothing() {
     let archive = sample("hostile/rollback/app.tar");
     let verdict = Verify::new(&archive, &old, disk.0.join("store")).root(sample("root.json")).image(NAME).run();
     verdict.assert_refused_for("metadata-rollback");
+}
+
+#[test]
+fn a_disk_too_full_for_the_copy_of_an_archive_is_undecided() {
+    if !have(&[Need::Root, Need::Compressors]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::mount(scratch.join("disk"), "12k");
+    let repository = Repository { dir: sample("good") };
+    let (plain, compressed) = (sample("good/app.tar"), scratch.join("app.tar.gz"));
+    std::fs::write(&compressed, output(Command::new("gzip").arg("-c").arg(&plain))).unwrap();
+    let verify = |archive: &Path, stdin: Stdio| {
+        let verify = Verify::new(archive, &repository, scratch.join("store")).root(sample("root.json")).image(NAME);
+        verify.stdin(stdin).tmpdir(disk.0.clone()).run()
+    };
+    let piped = || {
+        let mut cat = Command::new("cat").arg(&plain).stdout(Stdio::piped()).spawn().unwrap();
+        let verdict = verify(Path::new("-"), cat.stdout.take().unwrap().into());
+        cat.wait().unwrap();
+        verdict
+    };
+    let full = |verdict: Verdict| {
+        let place = disk.0.to_str().unwrap();
+        verdict.assert_undecided("archive-unreadable").assert_names("No space left on device").assert_names(place);
+    };
+    full(verify(&compressed, Stdio::null()));
+    full(piped());
+    // What is read in its place needs no room.
+    verify(&plain, Stdio::null()).assert_trusted();
+    disk.remount("size=1m");
+    verify(&compressed, Stdio::null()).assert_trusted();
+    piped().assert_trusted();
+    assert_eq!(std::fs::read_dir(&disk.0).unwrap().count(), 0, "nothing is left behind");
 }
 
 /// Root may read everything, so the command runs as somebody else.
