@@ -344,6 +344,36 @@ fn rule_7_a_compressed_archive_is_no_tar_as_well() {
     assert_eq!(verdict(&image, &polyglot(true), &limits()).err(), None, "no tar header: the checksum is wrong");
 }
 
+#[test]
+fn a_verdict_says_how_the_archive_was_compressed_and_whose_fault_it_is() {
+    use plimsoll::client::{Client, DirSource, Store};
+    use plimsoll::verify::Verifier;
+
+    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("test-repos");
+    let root = std::fs::read(samples.join("root.json")).unwrap();
+    let source = DirSource::repository(&samples.join("good")).unwrap();
+    let verifier = Verifier::new(Client::new(root, source, Store::in_memory())).with_image(NAME.parse().unwrap());
+    let plain = std::fs::read(samples.join("good/app.tar")).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    for (kind, compress) in KINDS {
+        let (path, bytes) = (scratch.path().join(kind), compress(&plain));
+        std::fs::write(&path, &bytes).unwrap();
+        let verdict = verifier.verify(&path);
+        assert!(verdict.is_trusted(), "{verdict}");
+        let line = format!("{}, docker-archive, {kind}, {} bytes\n", path.display(), bytes.len());
+        assert!(verdict.to_string().contains(&line), "{verdict}");
+        let json: serde_json::Value = serde_json::from_str(&verdict.to_json()).unwrap();
+        assert_eq!(json["archive"]["compression"], kind);
+
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        let verdict = verifier.verify(&path);
+        assert_eq!((verdict.word(), verdict.findings()[0].code()), ("untrusted", "archive-corrupt"));
+        assert!(verdict.to_string().contains(NAME), "{verdict}");
+    }
+    let verdict = verifier.verify(&scratch.path().join("nothing"));
+    assert_eq!((verdict.word(), verdict.findings()[0].code()), ("undecided", "archive-unreadable"));
+}
+
 // ---- folders ----
 
 #[cfg(unix)]
@@ -463,20 +493,20 @@ mod folders {
         }
     }
 
+    /// Adds the blobs of another image, and writes its documents to a folder of their own.
+    fn add_evil(folder: &Path) -> PathBuf {
+        let evil = hybrid(&Image::new(&[layer("bin/app", b"#!/bin/evil\n")], Stored::Gzip), &[NAME]);
+        let blobs: Vec<Item> = evil.iter().filter(|i| i.name().starts_with("blobs/sha256/")).cloned().collect();
+        unpack(&blobs, folder);
+        unpack(&evil, &folder.join("evil"));
+        folder.join("evil")
+    }
+
     #[test]
     fn rule_9_both_halves_of_a_folder_are_judged() {
         fn both(image: &Image) -> Vec<Item> {
             hybrid(image, &[NAME])
         }
-        let evil = |f: &Path| {
-            let evil = Image::new(&[layer("bin/app", b"#!/bin/evil\n")], Stored::Gzip);
-            unpack(&hybrid(&evil, &[NAME]), &f.join("evil"));
-            for item in hybrid(&evil, &[NAME]).iter().filter(|i| i.name().starts_with("blobs/sha256/")) {
-                unpack(std::slice::from_ref(item), f);
-            }
-            f.join("evil")
-        };
-        let _: fn(&Path) -> PathBuf = evil;
         run(
             both,
             &[
@@ -498,7 +528,7 @@ mod folders {
         for half in ["index.json", "manifest.json"] {
             let scratch = tempfile::tempdir().unwrap();
             unpack(&both(&Image::small()), scratch.path());
-            let evil = evil(scratch.path());
+            let evil = add_evil(scratch.path());
             assert_eq!(open(&Image::small(), scratch.path()).err(), None, "blobs that nothing names");
             fs::copy(evil.join(half), scratch.path().join(half)).unwrap();
             assert_eq!(open(&Image::small(), scratch.path()).unwrap_err(), "config-digest-mismatch", "{half}");

@@ -332,6 +332,35 @@ mod tests {
     }
 
     #[test]
+    fn what_some_reader_takes_for_a_header_is_known() {
+        let block = |name: &[u8], checksum: &[u8]| {
+            let mut block = [0; BLOCK];
+            block[..name.len()].copy_from_slice(name);
+            block[148..148 + checksum.len()].copy_from_slice(checksum);
+            some_reader_takes(&block)
+        };
+        // 0x1f + 0x8b and eight spaces; 0x8b is negative as a signed byte.
+        let (unsigned, signed) = (0x1f + 0x8b + 256, 0x1f + 0x8b);
+        let cases: &[(String, bool)] = &[
+            (format!("{unsigned:06o}\0 "), true),
+            (format!("{signed:06o}\0 "), true),
+            (format!(" {unsigned:o} "), true),
+            (format!("\0\0{unsigned:o}\0"), true),
+            (format!("{unsigned:o}\0junk"), true),
+            (format!("{:06o}\0 ", unsigned + 1), false),
+            (format!("{unsigned:o}junk"), false),
+            (format!("{unsigned}"), false),
+            (String::new(), false),
+        ];
+        for (checksum, expected) in cases {
+            assert_eq!(block(b"\x1f\x8b", checksum.as_bytes()), *expected, "{checksum:?}");
+        }
+        // No digits are a zero, which signed bytes can add up to.
+        assert!(block(&[0x80, 0x80], b""));
+        assert!(!block(&[0x80, 0x81], b""));
+    }
+
+    #[test]
     fn pax_records_have_the_length_they_say() {
         type Case = (&'static [u8], Option<(&'static str, &'static [u8])>);
         let cases: &[Case] = &[

@@ -110,6 +110,36 @@ fn as_nobody(program: &Path, arguments: &[&Path]) -> (Option<i32>, Value) {
 }
 
 #[test]
+fn a_folder_that_may_not_be_read_is_undecided() {
+    if !have(&[Need::Root]) {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("plimsoll-folder-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("layout/blobs/sha256")).unwrap();
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    let (program, layout) = (folder.join("plimsoll"), folder.join("layout"));
+    std::fs::copy(env!("CARGO_BIN_EXE_plimsoll"), &program).unwrap();
+    std::fs::write(layout.join("index.json"), "{}").unwrap();
+    output(Command::new("cp").arg("-r").arg(sample("good")).arg(sample("root.json")).arg(&folder));
+    output(Command::new("chmod").args(["-R", "a+rX"]).arg(&folder));
+    let (repository, root, store) = (folder.join("good"), folder.join("root.json"), folder.join("store"));
+    let run = || as_nobody(&program, &[&layout, &repository, &root, &store]);
+
+    let (exit, verdict) = run();
+    assert_eq!((exit, verdict["findings"][0]["code"].as_str()), (Some(1), Some("document-malformed")), "the twin");
+    for closed in [&layout.join("index.json"), &layout.join("blobs/sha256"), &layout] {
+        let open = std::fs::metadata(closed).unwrap().permissions();
+        mode(closed, 0);
+        let (exit, verdict) = run();
+        std::fs::set_permissions(closed, open).unwrap();
+        let code = verdict["findings"][0]["code"].as_str();
+        assert_eq!((exit, code), (Some(2), Some("archive-unreadable")), "{closed:?}: {verdict:#}");
+        assert!(verdict["findings"][0]["message"].as_str().unwrap().contains("Permission denied"), "{verdict:#}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn what_may_not_be_read_or_written_is_named() {
     if !have(&[Need::Root]) {
         return;
