@@ -1,9 +1,9 @@
 //! How fast an archive is verified: `cargo bench --bench archive [-- FILE]`.
 //!
 //! Without FILE, archives are made in the temporary directory: classic with 4 layers (1.3 GB), classic with one layer (1 GB), an
-//! oci-archive with 4 gzip layers and one with a single gzip layer. Prints the median of five runs and the speed over stored bytes.
+//! oci-archive with 4 gzip layers, one with a single gzip layer, and a classic one (1 GB) compressed as a whole with gzip and with zstd. Prints the median of five runs and the speed over stored bytes.
 //! Peak memory counts making the archives too: run it a second time for that of verifying them.
-//! Compare with `openssl dgst -sha256 FILE` on the same file, which is kept (its path is printed). With FILE, an archive is
+//! Compare with `openssl dgst -sha256 FILE`, or `gzip -dc FILE | wc -c`, on the same file, which is kept (its path is printed). With FILE, an archive is
 //! verified against its own manifest, or one made up for it: for measuring and trying real archives, not for deciding anything.
 #![allow(
     clippy::unwrap_used,
@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use plimsoll::image::VerifiedImage;
+use plimsoll::image::archive::Archive;
 use plimsoll::image::check::{SignedImage, check};
 use plimsoll::image::inventory::Inventory;
 use plimsoll::limits::ArchiveLimits;
@@ -53,12 +54,14 @@ fn main() {
 
 type Make = fn() -> (Vec<u8>, Vec<u8>);
 
-fn made() -> [(&'static str, Make); 4] {
+fn made() -> [(&'static str, Make); 6] {
     [
         ("classic-4-layers", || plain(&[425 << 20, 325 << 20, 300 << 20, 250 << 20])),
         ("classic-1-layer", || plain(&[1 << 30])),
         ("gzip-4-layers", || gzipped(&[212 << 20, 162 << 20, 150 << 20, 125 << 20])),
         ("gzip-1-layer", || gzipped(&[512 << 20])),
+        ("whole-gzip", || whole(image::gzip)),
+        ("whole-zstd", || whole(image::zstd)),
     ]
 }
 
@@ -72,6 +75,12 @@ fn gzipped(sizes: &[usize]) -> (Vec<u8>, Vec<u8>) {
     let layers: Vec<_> = sizes.iter().zip(1..).map(|(size, seed)| words(*size, seed)).collect();
     let image = Image::new(&layers, Stored::Gzip);
     (tar(&oci_archive(&image, &[image::NAME])), image.manifest())
+}
+
+fn whole(compress: fn(&[u8]) -> Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    let layers: Vec<_> = [(512 << 20, 1), (512 << 20, 2)].iter().map(|(size, seed)| words(*size, *seed)).collect();
+    let image = Image::new(&layers, Stored::Plain);
+    (compress(&tar(&classic(&image, &[image::NAME]))), image.manifest())
 }
 
 /// Bytes that do not compress.
@@ -140,7 +149,8 @@ fn measure(name: &str, path: &Path, manifest: &[u8]) {
 
 fn verify(path: &Path, manifest: &[u8]) -> VerifiedImage {
     let limits = ArchiveLimits::default();
-    let inventory = Inventory::scan(File::open(path).unwrap(), &limits).unwrap_or_else(|e| panic!("{e}"));
+    let archive = Archive::open(path, &limits).unwrap_or_else(|e| panic!("{e}"));
+    let inventory = Inventory::scan_opened(&archive, &limits).unwrap_or_else(|e| panic!("{e}"));
     let allowed = match inventory.images()[0].names() {
         [] => vec![ImageName::parse(image::NAME).unwrap()],
         claimed => claimed.to_vec(),

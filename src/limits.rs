@@ -126,13 +126,18 @@ pub struct ArchiveLimits {
     pub layer: u64,
     /// All layers of an archive together, decompressed. Default 128 GiB.
     pub unpacked: u64,
+    /// The archive itself: what a compressed one decompresses to, the copy of one that comes from a pipe, or all files of a folder. It is the
+    /// room that a copy takes on disk. Default 128 GiB.
+    pub archive: u64,
     /// Decompressed bytes per compressed byte, counted after [`ratio_free`](Self::ratio_free). Ordinary layers are far below; a gzip
     /// bomb reaches 1,000. Default 200.
     pub ratio: u64,
-    /// How much a layer may decompress to before the ratio counts, for layers may hold large empty files. Default 1 GiB.
+    /// How much a layer, or an archive, may decompress to before the ratio counts, for layers may hold large empty files. Default 1 GiB.
     pub ratio_free: u64,
     /// Window of a zstd frame, as a power of two; the archive chooses it and it is memory. Default 27 (128 MiB).
     pub zstd_window_log: u32,
+    /// What decompressing an xz stream may take; the archive chooses it. `xz -9`, with a dictionary of 64 MiB, takes 65. Default 80 MiB.
+    pub xz_memory: u64,
 }
 
 impl Default for ArchiveLimits {
@@ -153,9 +158,11 @@ impl Default for ArchiveLimits {
             names: 16,
             layer: 32 * GIB,
             unpacked: 128 * GIB,
+            archive: 128 * GIB,
             ratio: 200,
             ratio_free: GIB,
             zstd_window_log: 27,
+            xz_memory: 80 * MIB,
         }
     }
 }

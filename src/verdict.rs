@@ -49,6 +49,8 @@ pub(crate) struct Report {
 pub(crate) struct ArchiveReport {
     pub(crate) path: String,
     pub(crate) form: Option<&'static str>,
+    /// Of the archive as a whole.
+    pub(crate) compression: Option<&'static str>,
     pub(crate) size: Option<u64>,
 }
 
@@ -602,7 +604,9 @@ impl Report {
 
     fn write_trusted(&self, f: &mut fmt::Formatter<'_>, images: &[&VerifiedImage]) -> fmt::Result {
         let form = self.archive.form.unwrap_or_default();
-        writeln!(f, "  archive   {}, {form}, {} bytes", escaped(&self.archive.path), self.archive.size.unwrap_or(0))?;
+        let compression = self.archive.compression.map_or_else(String::new, |word| format!(", {word}"));
+        let size = self.archive.size.unwrap_or(0);
+        writeln!(f, "  archive   {}, {form}{compression}, {size} bytes", escaped(&self.archive.path))?;
         for image in images {
             if images.len() > 1 {
                 writeln!(f, "  image     {}", image.name())?;

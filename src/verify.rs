@@ -1,10 +1,11 @@
 //! The paved road: from a pinned root and an archive to a verdict. Joins the stages and decides nothing itself.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 use crate::client::{Client, ClientError, Session, Source, Undecided};
 use crate::image::VerifiedImage;
+use crate::image::archive::Archive;
 use crate::image::check::{SignedImage, check_image, several_images};
 use crate::image::claims::ClaimedImage;
 use crate::image::error::{ArchiveError, Refusal};
@@ -14,7 +15,6 @@ use crate::image::read_at::ReadAt;
 use crate::limits::ArchiveLimits;
 use crate::map::{LookupError, MapSession, Repositories};
 use crate::name::ImageName;
-use crate::text::quoted;
 use crate::trust::Absence;
 use crate::verdict::{ArchiveReport, Finding, MetadataReport, Report, RepositoryReport, Verdict, with_causes};
 
@@ -102,21 +102,45 @@ impl<S: Source> Verifier<S> {
         Self { progress: Box::new(progress), ..self }
     }
 
-    /// Verifies the archive in a file. The file is opened once; what is hashed is what was opened.
+    /// Verifies the archive at a path: a file, compressed or not, or the folder of an OCI layout. It is opened once; what is hashed is what was
+    /// opened.
     pub fn verify(&self, archive: &Path) -> Verdict {
         let shown = archive.display().to_string();
-        match open_file(archive) {
-            Ok(file) => self.verify_archive(file, &shown),
-            Err(message) => Verdict::not_started("archive-unreadable", &message, &shown),
+        match Archive::open(archive, &self.limits) {
+            Ok(archive) => self.verify_opened(&archive, &shown),
+            Err(error) => self.not_opened(error, &shown),
         }
     }
 
-    /// Verifies an archive that is at hand; `path` is what to call it in the verdict.
+    /// Verifies an opened archive, which can be read from after the verdict; `path` is what to call it in the verdict.
+    pub fn verify_opened(&self, archive: &Archive, path: &str) -> Verdict {
+        let (size, compression) = (Some(archive.stored_size()), archive.compression());
+        let report = ArchiveReport { path: path.to_owned(), size, compression, form: None };
+        self.verdict(report, || Inventory::scan_opened(archive, &self.limits))
+    }
+
+    /// Verifies a tar archive that is at hand; `path` is what to call it in the verdict.
     pub fn verify_archive(&self, archive: impl ReadAt + Sync, path: &str) -> Verdict {
-        let archive_report = ArchiveReport { path: path.to_owned(), ..ArchiveReport::default() };
+        let size = archive.size().ok();
+        let report = ArchiveReport { path: path.to_owned(), size, ..ArchiveReport::default() };
+        self.verdict(report, || Inventory::scan(archive, &self.limits))
+    }
+
+    /// The verdict on an archive that could not be opened: "not trusted" if that is the archive's own fault, else "undecided".
+    #[must_use]
+    pub fn not_opened(&self, error: ArchiveError, path: &str) -> Verdict {
+        let report = ArchiveReport { path: path.to_owned(), ..ArchiveReport::default() };
+        self.verdict(report, || Err::<Inventory<File>, _>(error))
+    }
+
+    fn verdict<R: ReadAt + Sync>(
+        &self,
+        archive: ArchiveReport,
+        scan: impl FnOnce() -> Result<Inventory<R>, ArchiveError>,
+    ) -> Verdict {
         let image = self.image.as_ref().map(ToString::to_string);
-        let mut report = Report { archive: archive_report, image, ..Report::default() };
-        match self.decide(archive, &mut report) {
+        let mut report = Report { archive, image, ..Report::default() };
+        match self.decide(scan, &mut report) {
             Ok((first, rest)) => Verdict::trusted(first, rest, report),
             Err(Stop::Untrusted(findings)) => Verdict::untrusted(findings, report),
             Err(Stop::Undecided(findings)) => Verdict::undecided(findings, report),
@@ -124,13 +148,12 @@ impl<S: Source> Verifier<S> {
     }
 
     /// The images of the archive, each of which was found to be signed; the first, and the others if there are several.
-    fn decide(
+    fn decide<R: ReadAt + Sync>(
         &self,
-        archive: impl ReadAt + Sync,
+        scan: impl FnOnce() -> Result<Inventory<R>, ArchiveError>,
         report: &mut Report,
     ) -> Result<(VerifiedImage, Vec<VerifiedImage>), Stop> {
-        report.archive.size = archive.size().ok();
-        let inventory = Inventory::scan(archive, &self.limits)?;
+        let inventory = scan()?;
         report.archive.form = Some(inventory.form().as_str());
         let names = self.names(inventory.images())?;
         report.image = names.first().and_then(|names| names.first()).map(ToString::to_string);
@@ -238,20 +261,6 @@ fn agreed_file<S: Source>(
             LookupError::Undecided(_) => Stop::Undecided(findings),
         }
     })
-}
-
-fn open_file(path: &Path) -> Result<File, String> {
-    let failed = |e: std::io::Error| format!("cannot read {}: {e}", quoted(&path.display().to_string()));
-    // Looked at before it is opened: opening a FIFO would wait for ever.
-    let found = fs::metadata(path).map_err(failed)?;
-    if found.is_dir() {
-        let path = path.display().to_string();
-        return Err(format!("{} is a folder; pack the OCI layout with tar first", quoted(&path)));
-    }
-    if !found.is_file() {
-        return Err(failed(std::io::Error::other("not a regular file")));
-    }
-    File::open(path).map_err(failed)
 }
 
 fn no_name(images: usize) -> Stop {

@@ -27,7 +27,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The archive, as `docker save` writes it; `-` reads standard input
+    /// The archive: a file as `docker save` writes it, compressed or not, or the folder of an OCI layout; `-` reads standard input
     pub(crate) archive: PathBuf,
 
     /// What the image must be: HOST/REPO:TAG, HOST/REPO@sha256:HEX or a short name [default: every name that the archive claims]

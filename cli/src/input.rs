@@ -1,10 +1,12 @@
 //! What the command reads besides the archive's path: the pinned root, and an archive from standard input.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::path::Path;
 
-use plimsoll::limits::MetadataLimits;
+use plimsoll::image::archive::Archive;
+use plimsoll::image::error::ArchiveError;
+use plimsoll::limits::{ArchiveLimits, MetadataLimits};
 use plimsoll::text::quoted;
 
 /// The bytes of the pinned root, as far as the limit for roots goes.
@@ -25,24 +27,17 @@ pub(crate) fn root(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// The archive on standard input: the file itself where that is one, else a copy on disk, for an archive is read in any order.
-pub(crate) fn standard_input() -> Result<File, String> {
-    let failed = |e: io::Error| format!("cannot read the archive from standard input: {e}");
-    if let Some(file) = redirected_file() {
-        return Ok(file);
+pub(crate) fn standard_input(limits: &ArchiveLimits) -> Result<Archive, ArchiveError> {
+    match redirected_file() {
+        Some(file) => Archive::from_file(file, limits),
+        None => Archive::from_reader(io::stdin(), limits),
     }
-    let mut copy = tempfile::tempfile().map_err(failed)?;
-    // The limit for a decompressed archive; a pipe may never end.
-    let limit: u64 = 128 << 30;
-    let copied = io::copy(&mut io::stdin().lock().take(limit.saturating_add(1)), &mut copy).map_err(failed)?;
-    if copied > limit {
-        return Err(format!("the archive on standard input is longer than {limit} bytes"));
-    }
-    Ok(copy)
 }
 
-/// `plimsoll verify - < app.tar`: a regular file, read from its start.
+/// `plimsoll verify - < app.tar`: a regular file, of which nothing has been read yet.
 #[cfg(unix)]
 fn redirected_file() -> Option<File> {
+    use std::io::Seek;
     use std::os::fd::AsFd;
     let mut file = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
     let is_whole_file = file.metadata().ok()?.is_file() && file.stream_position().ok()? == 0;

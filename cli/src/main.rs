@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use plimsoll::client::{Client, Store};
+use plimsoll::limits::ArchiveLimits;
 use plimsoll::verdict::Verdict;
 use plimsoll::verify::Verifier;
 
@@ -63,8 +64,11 @@ fn verify(arguments: Verify) -> Result<Verdict, Box<Verdict>> {
     if path != "-" {
         return Ok(verifier.verify(&arguments.archive));
     }
-    let archive = input::standard_input().map_err(|e| not_started("archive-unreadable", e))?;
-    Ok(verifier.verify_archive(archive, "standard input"))
+    const SHOWN: &str = "standard input";
+    Ok(match input::standard_input(&ArchiveLimits::default()) {
+        Ok(archive) => verifier.verify_opened(&archive, SHOWN),
+        Err(error) => verifier.not_opened(error, SHOWN),
+    })
 }
 
 /// Help and version are what was asked for; all else is wrong usage, reported as JSON too if that was asked for.

@@ -122,7 +122,7 @@ fn json_is_one_object_whatever_happens() {
             "undecided",
             "archive-unreadable",
         ),
-        ("a folder", verify(&home, "good", "good", &as_json(&[])), 2, "undecided", "archive-unreadable"),
+        ("a folder", verify(&home, "good", "good", &as_json(&[])), 1, "untrusted", "archive-no-image"),
         (
             "no repository",
             verify(&home, "source", "good/app.tar", &as_json(&[])),

@@ -354,9 +354,9 @@ impl SignedImage {
 
     fn wrong_config(&self, half: &Half<'_>, form: Form) -> Refusal {
         // The most frequent honest reason, so it is said at once.
-        let rewritten = form == Form::OciArchive && self.manifest.family == Family::Docker;
+        let rewritten = matches!(form, Form::OciArchive | Form::OciLayout) && self.manifest.family == Family::Docker;
         let message = if rewritten {
-            "the config is not the signed one (podman and skopeo rewrite it when they write a Docker image as oci-archive: use docker-archive)"
+            "the config is not the signed one (podman and skopeo rewrite it when they write a Docker image in an OCI form: use docker-archive)"
         } else {
             "the config, hence the image ID, is not the signed one"
         };

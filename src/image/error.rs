@@ -117,15 +117,18 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The file is empty.
+    /// The archive is empty, or was before it was compressed.
     ArchiveEmpty = "archive-empty",
-    /// The file is no tar archive.
+    /// It is no tar archive.
     ArchiveNotTar = "archive-not-tar",
-    /// The whole archive is compressed. Loaders would undo it, each in its own way; decompress it first.
+    /// The archive is compressed in a way that loaders undo differently: twice, as zstd that starts with a skippable frame, or so that it is
+    /// a tar archive as well (rule 7).
     ArchiveCompressed = "archive-compressed",
+    /// The compression around the archive is damaged, cut, or followed by something else (rule 7).
+    ArchiveCorrupt = "archive-corrupt",
     /// The file ends inside an entry or before the end marker (rule 6).
     ArchiveTruncated = "archive-truncated",
-    /// The file changed while it was read (rule 1).
+    /// The archive, or a file of the folder, changed while it was read (rule 1).
     ArchiveChanged = "archive-changed",
     /// Something follows the end of the archive, where one reader stops and another goes on (rule 6).
     ArchiveTrailingData = "archive-trailing-data",
@@ -135,13 +138,13 @@ codes! {
     ArchiveEntryName = "archive-entry-name",
     /// Two entries have one name, or names that some file system takes for one: first-wins and last-wins readers see two images (rule 3).
     ArchiveDuplicateEntry = "archive-duplicate-entry",
-    /// A hard link, device, FIFO, sparse file or unknown type (rule 4).
+    /// A hard link, device, FIFO, socket, sparse file or unknown type (rule 4).
     ArchiveEntryType = "archive-entry-type",
-    /// A symbolic link that is not one of those which `docker save` writes for a repeated layer (rule 4).
+    /// A symbolic link that is not one of those which `docker save` writes for a repeated layer; in a folder any (rules 4 and 8).
     ArchiveSymlink = "archive-symlink",
     /// More than a limit allows, before anything was read into memory.
     ArchiveLimit = "archive-limit",
-    /// Neither `manifest.json` nor `index.json` is there.
+    /// Neither `manifest.json` nor `index.json` is there; of a folder, `index.json` is not.
     ArchiveNoImage = "archive-no-image",
     /// Content that only an old docker daemon reads, as a second image (rule 9).
     ArchiveLegacyImage = "archive-legacy-image",

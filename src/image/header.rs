@@ -33,6 +33,24 @@ impl ChecksumFault {
     }
 }
 
+/// Whether some reader takes this for a tar header. As lenient as Go's, which adds up signed bytes too and takes a number as far as it goes:
+/// it is for telling what must *not* look like one.
+pub(crate) fn some_reader_takes(block: &[u8; BLOCK]) -> bool {
+    const PADDING: [char; 2] = [' ', '\0'];
+    let (before, field, after) = (block.get(..148), block.get(148..156), block.get(156..));
+    let written = String::from_utf8_lossy(field.unwrap_or_default()).into_owned();
+    let digits = written.trim_matches(PADDING).split('\0').next().unwrap_or_default();
+    let written = if digits.is_empty() { Some(0) } else { i64::from_str_radix(digits, 8).ok() };
+    let bytes = before.into_iter().chain(after).flatten();
+    let spaces = i64::from(b' ').saturating_mul(8);
+    let (mut unsigned, mut signed) = (spaces, spaces);
+    for byte in bytes {
+        unsigned = unsigned.saturating_add(i64::from(*byte));
+        signed = signed.saturating_add(i64::from(byte.cast_signed()));
+    }
+    written.is_some_and(|written| written == unsigned || written == signed)
+}
+
 impl<'a> RawHeader<'a> {
     fn bytes(&self, from: usize, to: usize) -> &'a [u8] {
         self.0.get(from..to).unwrap_or_default()
@@ -311,6 +329,35 @@ mod tests {
         for (field, expected) in cases {
             assert_eq!(octal(field), *expected, "{field:?}");
         }
+    }
+
+    #[test]
+    fn what_some_reader_takes_for_a_header_is_known() {
+        let block = |name: &[u8], checksum: &[u8]| {
+            let mut block = [0; BLOCK];
+            block[..name.len()].copy_from_slice(name);
+            block[148..148 + checksum.len()].copy_from_slice(checksum);
+            some_reader_takes(&block)
+        };
+        // 0x1f + 0x8b and eight spaces; 0x8b is negative as a signed byte.
+        let (unsigned, signed) = (0x1f + 0x8b + 256, 0x1f + 0x8b);
+        let cases: &[(String, bool)] = &[
+            (format!("{unsigned:06o}\0 "), true),
+            (format!("{signed:06o}\0 "), true),
+            (format!(" {unsigned:o} "), true),
+            (format!("\0\0{unsigned:o}\0"), true),
+            (format!("{unsigned:o}\0junk"), true),
+            (format!("{:06o}\0 ", unsigned + 1), false),
+            (format!("{unsigned:o}junk"), false),
+            (format!("{unsigned}"), false),
+            (String::new(), false),
+        ];
+        for (checksum, expected) in cases {
+            assert_eq!(block(b"\x1f\x8b", checksum.as_bytes()), *expected, "{checksum:?}");
+        }
+        // No digits are a zero, which signed bytes can add up to.
+        assert!(block(&[0x80, 0x80], b""));
+        assert!(!block(&[0x80, 0x81], b""));
     }
 
     #[test]

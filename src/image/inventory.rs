@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::digest::Sha256;
+use crate::image::archive::{Archive, Changed};
 use crate::image::claims::{self, ClaimedImage};
 use crate::image::docker::{self, DockerImage};
 use crate::image::error::{ArchiveError, Code, Refusal};
@@ -29,6 +30,9 @@ use crate::text::{escaped, quoted};
 /// The file that names the images of the form that docker wrote before 1.10.
 const REPOSITORIES: &str = "repositories";
 
+/// The file in which skopeo's `dir:` says its version.
+const DIR_VERSION: &str = "version";
+
 /// Which loaders take the archive, and which part of it they read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,6 +43,8 @@ pub enum Form {
     Hybrid,
     /// `index.json` alone: podman and skopeo `oci-archive`, buildx.
     OciArchive,
+    /// `index.json` in a folder: `oci:` of skopeo and buildah, umoci, `podman save --format oci-dir`. What else is there is checked as well.
+    OciLayout,
 }
 
 impl Form {
@@ -49,6 +55,7 @@ impl Form {
             Self::DockerArchive => "docker-archive",
             Self::Hybrid => "docker-archive with OCI layout",
             Self::OciArchive => "oci-archive",
+            Self::OciLayout => "OCI image layout",
         }
     }
 }
@@ -92,7 +99,7 @@ pub(crate) struct Content {
 }
 
 impl<R: ReadAt + Sync> Inventory<R> {
-    /// Reads the headers and the documents of `archive`.
+    /// Reads the headers and the documents of `archive`, a tar.
     ///
     /// # Errors
     ///
@@ -100,19 +107,27 @@ impl<R: ReadAt + Sync> Inventory<R> {
     /// reading fails.
     pub fn scan(archive: R, limits: &ArchiveLimits) -> Result<Self, ArchiveError> {
         let table = Table::read(&archive, limits)?;
-        refuse_look_alikes(&table)?;
+        Self::from_table(archive, &table, false, limits)
+    }
+
+    fn from_table(archive: R, table: &Table, folder: bool, limits: &ArchiveLimits) -> Result<Self, ArchiveError> {
+        refuse_look_alikes(table)?;
+        if folder {
+            must_be_layout(table)?;
+        }
         let mut documents = Reader { archive: &archive, left: limits.documents };
-        let docker = docker_half(&table, &mut documents, limits)?;
-        let oci = oci_half(&table, &mut documents, limits)?;
+        let docker = docker_half(table, &mut documents, limits)?;
+        let oci = oci_half(table, &mut documents, limits)?;
         let form = match (&docker, &oci) {
             (Some(_), None) => Form::DockerArchive,
             (Some(_), Some(_)) => Form::Hybrid,
             (None, Some(_)) => {
-                refuse_legacy_image(&table)?;
+                refuse_legacy_image(table)?;
                 Form::OciArchive
             }
-            (None, None) => return Err(no_image(&table).into()),
+            (None, None) => return Err(no_image(table).into()),
         };
+        let form = if folder { Form::OciLayout } else { form };
         let images = claims::images(docker, oci)?;
         let layers = layer_names(&images).into_iter().filter_map(|name| table.get(name).cloned()).collect();
         Ok(Self { archive, form, images, layers })
@@ -134,6 +149,18 @@ impl<R: ReadAt + Sync> Inventory<R> {
     ) -> Result<MeasuredInventory<R>, ArchiveError> {
         let layers = measure::layers(&self.archive, self.layers, limits, progress)?;
         Ok(MeasuredInventory { archive: self.archive, form: self.form, images: self.images, layers })
+    }
+}
+
+impl<'a> Inventory<&'a Archive> {
+    /// Reads the entries and the documents of an opened archive, whatever its form.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`scan`](Inventory::scan).
+    pub fn scan_opened(archive: &'a Archive, limits: &ArchiveLimits) -> Result<Self, ArchiveError> {
+        let table = archive.table(limits)?;
+        Self::from_table(archive, &table, archive.is_folder(), limits)
     }
 }
 
@@ -252,6 +279,24 @@ fn refuse_legacy_image(table: &Table) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Of a folder, loaders read `index.json` alone. What they could not load is not called trusted.
+fn must_be_layout(table: &Table) -> Result<(), Refusal> {
+    if table.get(oci::INDEX).is_some() {
+        return Ok(());
+    }
+    let there = |name: &str| table.get(name).is_some();
+    let message = match (there(docker::MANIFEST), there(oci::LAYOUT)) {
+        (true, false) if there(DIR_VERSION) => {
+            "a folder as skopeo writes it for dir:, which says too little to be verified: convert it with `skopeo copy dir:FOLDER oci-archive:FILE`"
+        }
+        (true, false) => "no loader takes an unpacked docker-archive: pack it with tar",
+        _ => "no image found",
+    };
+    Err(Refusal::new(Code::ArchiveNoImage, "the folder", message)
+        .expected("an OCI image layout")
+        .found("no index.json"))
+}
+
 fn no_image(table: &Table) -> Refusal {
     if let Err(refusal) = refuse_legacy_image(table) {
         return refusal;
@@ -308,6 +353,9 @@ impl<R: ReadAt> Documents for Reader<'_, R> {
 }
 
 pub(crate) fn read_failed(name: &str, source: io::Error) -> ArchiveError {
+    if let Some(changed) = Changed::of(&source) {
+        return changed.refusal(name).into();
+    }
     ArchiveError::Io { what: format!("cannot read {} of the archive", escaped(name)), source }
 }
 

@@ -5,15 +5,16 @@
 //! strictly, decided once, and every ambiguity is refused.
 //!
 //! ```text
-//! archive --scan--> Inventory --measure--> MeasuredInventory --+
-//!                                                              +--check--> VerifiedImage, or every mismatch
-//! signed manifest ------------------------> SignedImage -------+
+//! file, pipe, folder --open--> Archive --scan--> Inventory --measure--> MeasuredInventory --+
+//!                                                                                          +--check--> VerifiedImage, or every mismatch
+//! signed manifest ----------------------------------------------------> SignedImage -------+
 //! ```
 //!
 //! # What is accepted
 //!
-//! docker-archives (`docker save` up to 24, podman, skopeo), hybrids with an OCI layout (`docker save` from 25 on) and oci-archives, as
-//! uncompressed tar files with plain, gzip or zstd layers. The rules:
+//! docker-archives (`docker save` up to 24, podman, skopeo), hybrids with an OCI layout (`docker save` from 25 on) and oci-archives: tar
+//! files, plain or compressed as a whole with gzip, zstd, xz or bzip2, from a file or a pipe. OCI layouts in folders (`oci:` of skopeo and
+//! buildah, umoci, `podman save --format oci-dir`). Layers plain, gzip or zstd. The rules:
 //!
 //! 1. One parser, and every decision from one reading of one opened file.
 //! 2. Entry names are cleaned in one way; absolute ones, `..` and what is no text are refused.
@@ -21,7 +22,10 @@
 //! 4. Only files, directories, and links as `docker save` writes them for a repeated layer.
 //! 5. Tar headers leave nothing to interpretation: checksums, sizes, PAX and GNU extensions.
 //! 6. Two zero blocks end the archive, and nothing follows them.
-//! 7. Compression by magic bytes; all members and frames; nothing after them.
+//! 7. Compression by magic bytes; all members, frames and streams; nothing after them. Around an archive at most one layer of it, and no
+//!    stream that is a tar archive as well, for loaders differ on how much of it they undo.
+//! 8. A folder is files and folders: no link is followed, nothing but a regular file is opened, and each must stay the one it was. Loaders
+//!    read its `index.json`, so that must be there.
 //! 9. Every half that is present leads to the signed image. What only old daemons would load is refused.
 //! 10. One image, or several of which each is signed: a loader loads them all.
 //! 11. A blob is its bytes: what its name says is compared with what it hashes to.
@@ -43,10 +47,13 @@ use crate::image::tar::Entry;
 use crate::name::ImageName;
 use crate::text::escaped;
 
+mod ahead;
+pub mod archive;
 pub mod check;
 pub mod claims;
 mod docker;
 pub mod error;
+mod folder;
 mod header;
 pub mod inventory;
 pub mod manifest;
@@ -54,6 +61,7 @@ mod measure;
 mod oci;
 pub mod read_at;
 pub mod tar;
+mod unpack;
 
 /// An image in an archive that was found to be the signed one. Only [`check::check`] makes it.
 ///

@@ -7,7 +7,8 @@ use std::sync::Arc;
 /// Bytes of known length that can be read at any position.
 ///
 /// Security depends on one thing: an implementation must always read the *same* opened object. A path that is opened again for
-/// each read would let an attacker show one file to the check and another to the loader.
+/// each read would let an attacker show one file to the check and another to the loader. (A folder's files are opened as they are needed,
+/// below the opened folder, and must be those that were listed.)
 pub trait ReadAt {
     /// Reads into `buf` from `offset` on. May read less than asked for; 0 means the end, or an empty `buf`.
     ///

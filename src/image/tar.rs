@@ -71,17 +71,11 @@ impl Table {
     pub fn read<R: ReadAt + ?Sized>(archive: &R, limits: &ArchiveLimits) -> Result<Self, ArchiveError> {
         let len = archive.size().map_err(|e| io_error("the archive's size", e))?;
         let mut reader = Reader { archive, len, at: 0, limits };
-        reader.refuse_other_formats()?;
+        reader.check_start()?;
         let mut entries = Vec::new();
-        let mut paths = 0usize;
+        let mut sizes = Sizes::new(limits);
         while let Some(entry) = reader.next_entry()? {
-            if entries.len() >= limits.entries {
-                return Err(limit("the archive", "entries", limits.entries).into());
-            }
-            paths = paths.saturating_add(entry.name.len());
-            if paths > limits.paths {
-                return Err(limit("the archive", "bytes of names", limits.paths).into());
-            }
+            sizes.count(&entry.name)?;
             entries.extend(Some(entry).filter(|e| !e.name.is_empty()));
         }
         reader.refuse_trailing_data()?;
@@ -89,7 +83,7 @@ impl Table {
     }
 
     /// Builds the table; decides what depends on more than one entry.
-    fn new(entries: Vec<Entry>) -> Result<Self, Refusal> {
+    pub(crate) fn new(entries: Vec<Entry>) -> Result<Self, Refusal> {
         let by_name = unique_names(&entries)?;
         let table = Self { entries, by_name };
         for entry in &table.entries {
@@ -193,6 +187,51 @@ fn limit(subject: &str, what: &str, limit: impl std::fmt::Display) -> Refusal {
     Refusal::new(Code::ArchiveLimit, subject, format!("too many {what}")).expected(format!("at most {limit}"))
 }
 
+/// How many entries there are, and how long their names are together.
+pub(crate) struct Sizes<'a> {
+    entries: usize,
+    paths: usize,
+    limits: &'a ArchiveLimits,
+}
+
+impl<'a> Sizes<'a> {
+    pub(crate) fn new(limits: &'a ArchiveLimits) -> Self {
+        Self { entries: 0, paths: 0, limits }
+    }
+
+    /// Counts one more entry.
+    pub(crate) fn count(&mut self, name: &str) -> Result<(), Refusal> {
+        self.entries = self.entries.saturating_add(1);
+        self.paths = self.paths.saturating_add(name.len());
+        if self.entries > self.limits.entries {
+            return Err(limit("the archive", "entries", self.limits.entries));
+        }
+        if self.paths > self.limits.paths {
+            return Err(limit("the archive", "bytes of names", self.limits.paths));
+        }
+        Ok(())
+    }
+}
+
+/// Looks at the first bytes as loaders do, before anything is taken for tar: some magic numbers are valid file names. `start` is the first 512
+/// bytes at least, or all that there are.
+pub(crate) fn check_start(start: &[u8]) -> Result<(), Refusal> {
+    if start.is_empty() {
+        return Err(Refusal::new(Code::ArchiveEmpty, "the archive", "it is empty"));
+    }
+    if let Some(compression) = Compression::of(start) {
+        let message = "compressed where a tar archive must be: docker undoes one layer of compression, podman two";
+        return Err(Refusal::new(Code::ArchiveCompressed, "the archive", message)
+            .expected("a tar archive, compressed once or not at all")
+            .found(compression.word()));
+    }
+    let header = start.first_chunk::<BLOCK>().map(RawHeader);
+    if header.is_none_or(|h| !h.is_zero() && h.checksum_fault().is_some()) {
+        return Err(Refusal::new(Code::ArchiveNotTar, "the archive", "it does not start with a tar header"));
+    }
+    Ok(())
+}
+
 struct Reader<'a, R: ?Sized> {
     archive: &'a R,
     len: u64,
@@ -201,31 +240,10 @@ struct Reader<'a, R: ?Sized> {
 }
 
 impl<R: ReadAt + ?Sized> Reader<'_, R> {
-    /// Looks at the first bytes as loaders do, before anything is taken for tar: some magic numbers are valid file names.
-    fn refuse_other_formats(&self) -> Result<(), ArchiveError> {
+    fn check_start(&self) -> Result<(), ArchiveError> {
         let mut start = [0; BLOCK];
         let n = read_full(self.archive, &mut start, 0).map_err(|e| io_error("the archive", e))?;
-        let start = start.get(..n).unwrap_or_default();
-        if start.is_empty() {
-            return Err(Refusal::new(Code::ArchiveEmpty, "the archive", "the file is empty").into());
-        }
-        if let Some(compression) = Compression::of(start) {
-            return Err(Refusal::new(
-                Code::ArchiveCompressed,
-                "the archive",
-                "compressed as a whole: decompress it first",
-            )
-            .expected("an uncompressed tar archive")
-            .found(compression.word())
-            .into());
-        }
-        let header = start.first_chunk::<BLOCK>().map(RawHeader);
-        if header.is_none_or(|h| !h.is_zero() && h.checksum_fault().is_some()) {
-            return Err(
-                Refusal::new(Code::ArchiveNotTar, "the archive", "the file does not start with a tar header").into()
-            );
-        }
-        Ok(())
+        Ok(check_start(start.get(..n).unwrap_or_default())?)
     }
 
     /// The next entry, its special headers applied. `None` at the end marker.
@@ -393,7 +411,7 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
 }
 
 /// One spelling for each name. The root directory becomes the empty name.
-fn clean(name: &str, max: usize) -> Result<String, String> {
+pub(crate) fn clean(name: &str, max: usize) -> Result<String, String> {
     if name.len() > max {
         return Err(format!("longer than {max} bytes"));
     }
@@ -443,9 +461,14 @@ fn unacceptable_type(name: &str, flag: u8) -> Refusal {
         b'g' => "a global header".to_owned(),
         other => format!("an entry of type {}", quoted(&char::from(other).to_string())),
     };
+    unacceptable(name, &word)
+}
+
+/// An entry of a kind that an archive may not hold.
+pub(crate) fn unacceptable(name: &str, what: &str) -> Refusal {
     Refusal::new(Code::ArchiveEntryType, escaped(name), "loaders differ on such entries")
         .expected("a file, a directory or a symbolic link")
-        .found(word)
+        .found(what)
 }
 
 /// How bytes are compressed, by their first bytes, as loaders decide it.

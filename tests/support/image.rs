@@ -101,6 +101,18 @@ pub fn zstd(content: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+pub fn bzip2(content: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn xz(content: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
 pub fn descriptor(media_type: &str, content: &[u8]) -> Value {
     json!({"mediaType": media_type, "digest": Sha256::of(content).to_string(), "size": content.len()})
 }
@@ -239,6 +251,21 @@ pub fn blob_name(content: &[u8]) -> String {
 
 pub fn blob_file(content: &[u8]) -> Item {
     file(&blob_name(content), content)
+}
+
+/// Writes the items as files and folders below `folder`, as `tar -x` would; links are left out.
+pub fn unpack(items: &[Item], folder: &std::path::Path) {
+    for item in items {
+        let path = folder.join(item.name());
+        match item.header.as_ref().unwrap().kind {
+            b'5' => std::fs::create_dir_all(path).unwrap(),
+            b'0' => {
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, &item.content).unwrap();
+            }
+            _ => {}
+        }
+    }
 }
 
 // ---- changing a list of items ----

@@ -186,7 +186,7 @@ fn an_oci_archive_is_trusted_by_its_own_manifest_only() {
 }
 
 #[test]
-fn an_archive_compressed_as_a_whole_is_verified_once_it_is_unpacked() {
+fn an_archive_compressed_as_a_whole_is_verified_and_loads_as_it_is() {
     if !have(NEEDS) {
         return;
     }
@@ -194,8 +194,15 @@ fn an_archive_compressed_as_a_whole_is_verified_once_it_is_unpacked() {
     let (debian, repository) = signed(&scratch);
     let compressed = scratch.join("debian.tar.gz");
     let gzip = output(Command::new("gzip").args(["-1", "--stdout"]).arg(&debian.archive));
-    std::fs::write(&compressed, gzip).unwrap();
-    verify(&compressed, &repository, &scratch).run().assert_refused_for("archive-compressed").assert_names("gzip");
+    std::fs::write(&compressed, &gzip).unwrap();
+    let verdict = verify(&compressed, &repository, &scratch).run().assert_trusted();
+    std::fs::write(scratch.join("cut.tar.gz"), &gzip[..gzip.len() / 2]).unwrap();
+    verify(&scratch.join("cut.tar.gz"), &repository, &scratch).run().assert_refused_for("archive-corrupt");
+
+    docker(["load", "--quiet", "--input", compressed.to_str().unwrap()]);
+    let id = docker(["inspect", "--format", "{{.Id}}", NAME]);
+    docker(["rmi", "--force", NAME]);
+    assert_eq!(verdict.config(), id.trim());
 
     let mut gunzip =
         Command::new("gzip").args(["-d", "--stdout"]).arg(&compressed).stdout(Stdio::piped()).spawn().unwrap();

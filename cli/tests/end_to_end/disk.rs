@@ -3,11 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::plimsoll::Verify;
+use crate::plimsoll::{Verdict, Verify};
 use crate::repository::Repository;
 use crate::tools::{Need, Scratch, have, output, source_tree};
 
@@ -65,6 +65,40 @@ fn a_store_on_a_full_or_read_only_disk_is_undecided_and_loses_nothing() {
     verdict.assert_refused_for("metadata-rollback");
 }
 
+#[test]
+fn a_disk_too_full_for_the_copy_of_an_archive_is_undecided() {
+    if !have(&[Need::Root, Need::Compressors]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::mount(scratch.join("disk"), "12k");
+    let repository = Repository { dir: sample("good") };
+    let (plain, compressed) = (sample("good/app.tar"), scratch.join("app.tar.gz"));
+    std::fs::write(&compressed, output(Command::new("gzip").arg("-c").arg(&plain))).unwrap();
+    let verify = |archive: &Path, stdin: Stdio| {
+        let verify = Verify::new(archive, &repository, scratch.join("store")).root(sample("root.json")).image(NAME);
+        verify.stdin(stdin).tmpdir(disk.0.clone()).run()
+    };
+    let piped = || {
+        let mut cat = Command::new("cat").arg(&plain).stdout(Stdio::piped()).spawn().unwrap();
+        let verdict = verify(Path::new("-"), cat.stdout.take().unwrap().into());
+        cat.wait().unwrap();
+        verdict
+    };
+    let full = |verdict: Verdict| {
+        let place = disk.0.to_str().unwrap();
+        verdict.assert_undecided("archive-unreadable").assert_names("No space left on device").assert_names(place);
+    };
+    full(verify(&compressed, Stdio::null()));
+    full(piped());
+    // What is read in its place needs no room.
+    verify(&plain, Stdio::null()).assert_trusted();
+    disk.remount("size=1m");
+    verify(&compressed, Stdio::null()).assert_trusted();
+    piped().assert_trusted();
+    assert_eq!(std::fs::read_dir(&disk.0).unwrap().count(), 0, "nothing is left behind");
+}
+
 /// Root may read everything, so the command runs as somebody else.
 fn as_nobody(program: &Path, arguments: &[&Path]) -> (Option<i32>, Value) {
     let mut command = Command::new(program);
@@ -73,6 +107,36 @@ fn as_nobody(program: &Path, arguments: &[&Path]) -> (Option<i32>, Value) {
     command.arg("--store").arg(store).args(["--format", "json", "--image", NAME]);
     let output = command.uid(NOBODY).gid(NOBODY).output().unwrap();
     (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[test]
+fn a_folder_that_may_not_be_read_is_undecided() {
+    if !have(&[Need::Root]) {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("plimsoll-folder-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("layout/blobs/sha256")).unwrap();
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    let (program, layout) = (folder.join("plimsoll"), folder.join("layout"));
+    std::fs::copy(env!("CARGO_BIN_EXE_plimsoll"), &program).unwrap();
+    std::fs::write(layout.join("index.json"), "{}").unwrap();
+    output(Command::new("cp").arg("-r").arg(sample("good")).arg(sample("root.json")).arg(&folder));
+    output(Command::new("chmod").args(["-R", "a+rX"]).arg(&folder));
+    let (repository, root, store) = (folder.join("good"), folder.join("root.json"), folder.join("store"));
+    let run = || as_nobody(&program, &[&layout, &repository, &root, &store]);
+
+    let (exit, verdict) = run();
+    assert_eq!((exit, verdict["findings"][0]["code"].as_str()), (Some(1), Some("document-malformed")), "the twin");
+    for closed in [&layout.join("index.json"), &layout.join("blobs/sha256"), &layout] {
+        let open = std::fs::metadata(closed).unwrap().permissions();
+        mode(closed, 0);
+        let (exit, verdict) = run();
+        std::fs::set_permissions(closed, open).unwrap();
+        let code = verdict["findings"][0]["code"].as_str();
+        assert_eq!((exit, code), (Some(2), Some("archive-unreadable")), "{closed:?}: {verdict:#}");
+        assert!(verdict["findings"][0]["message"].as_str().unwrap().contains("Permission denied"), "{verdict:#}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

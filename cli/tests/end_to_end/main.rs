@@ -1,4 +1,4 @@
-//! The command against the tools it works with: archives that Docker, podman and skopeo wrote, repositories that python-tuf wrote.
+//! The command against the tools it works with: archives that Docker, podman, skopeo, buildah and umoci wrote, repositories that python-tuf wrote.
 //!
 //! What is missing on a machine is skipped, and said to be. With everything there, and skipping forbidden:
 //!
@@ -15,6 +15,8 @@ mod debian;
 mod debian_image;
 #[cfg(test)]
 mod disk;
+#[cfg(test)]
+mod forms;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]

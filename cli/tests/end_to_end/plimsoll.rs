@@ -15,13 +15,15 @@ pub(crate) struct Verify<'a> {
     image: Option<&'a str>,
     root: PathBuf,
     options: Vec<&'a str>,
+    /// Where large temporary files go.
+    tmpdir: Option<PathBuf>,
     stdin: Stdio,
 }
 
 impl<'a> Verify<'a> {
     pub(crate) fn new(archive: &'a Path, repository: &'a Repository, store: PathBuf) -> Self {
         let root = repository.pinned_root();
-        Self { archive, repository, store, image: None, root, options: Vec::new(), stdin: Stdio::null() }
+        Self { archive, repository, store, image: None, root, options: Vec::new(), tmpdir: None, stdin: Stdio::null() }
     }
 
     pub(crate) fn image(mut self, image: &'a str) -> Self {
@@ -36,6 +38,11 @@ impl<'a> Verify<'a> {
 
     pub(crate) fn options(mut self, options: &[&'a str]) -> Self {
         self.options.extend(options);
+        self
+    }
+
+    pub(crate) fn tmpdir(mut self, folder: PathBuf) -> Self {
+        self.tmpdir = Some(folder);
         self
     }
 
@@ -54,6 +61,9 @@ impl<'a> Verify<'a> {
         command.arg("--repository").arg(&self.repository.dir);
         command.arg("--root").arg(&self.root).arg("--store").arg(&self.store);
         command.args(["--format", "json"]).args(&self.options);
+        if let Some(folder) = self.tmpdir {
+            command.env("TMPDIR", folder);
+        }
         let output = command.stdin(self.stdin).output().unwrap();
 
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -129,6 +139,11 @@ impl Verdict {
     /// The image ID.
     pub(crate) fn config(&self) -> &str {
         self.json["config"]["digest"].as_str().unwrap_or_else(|| panic!("no config\n{self}"))
+    }
+
+    /// What it says of the archive.
+    pub(crate) fn archive(&self) -> &Value {
+        &self.json["archive"]
     }
 
     /// The version of a role that the verdict rests on.

@@ -17,6 +17,10 @@ pub(crate) enum Need {
     Docker,
     Skopeo,
     Podman,
+    Umoci,
+    Buildah,
+    /// gzip, zstd, xz and bzip2.
+    Compressors,
     /// debootstrap, the root rights that it wants, and a package mirror.
     Debootstrap,
     /// Root rights on Linux: to mount a small disk, and to be somebody who may not read.
@@ -30,6 +34,10 @@ impl Need {
         static PYTHON_TUF: LazyLock<bool> = LazyLock::new(|| answers("python3", ["-c", "import tuf"]));
         static DOCKER: LazyLock<bool> = LazyLock::new(|| docker_host().is_some() && answers("docker", ["version"]));
         static SKOPEO: LazyLock<bool> = LazyLock::new(|| answers("skopeo", ["--version"]));
+        static UMOCI: LazyLock<bool> = LazyLock::new(|| answers("umoci", ["--version"]));
+        static BUILDAH: LazyLock<bool> = LazyLock::new(|| answers("buildah", ["--version"]));
+        static COMPRESSORS: LazyLock<bool> =
+            LazyLock::new(|| ["gzip", "zstd", "xz", "bzip2"].iter().all(|program| answers(program, ["--help"])));
         static PODMAN: LazyLock<bool> = LazyLock::new(|| answers("podman", ["--version"]));
         static ROOT: LazyLock<bool> = LazyLock::new(|| {
             cfg!(target_os = "linux") && answers("unshare", ["--mount", "true"]) && text("id", ["-u"]).trim() == "0"
@@ -41,6 +49,9 @@ impl Need {
             Self::Docker => (*DOCKER, "no Docker daemon of its own; run it under .ci/with-docker"),
             Self::Skopeo => (*SKOPEO, "no skopeo"),
             Self::Podman => (*PODMAN, "no podman"),
+            Self::Umoci => (*UMOCI, "no umoci"),
+            Self::Buildah => (*BUILDAH, "no buildah"),
+            Self::Compressors => (*COMPRESSORS, "not all of gzip, zstd, xz and bzip2"),
             Self::Debootstrap => (*DEBOOTSTRAP, "no debootstrap, or no right to run it"),
             Self::Strace => (*STRACE, "no strace, or no right to use it"),
             Self::Root => (*ROOT, "no right to mount a disk"),
