@@ -1,9 +1,13 @@
 //! Every number that bounds untrusted input, each with its reason.
 //!
 //! Sizes are in bytes. A limit is the last accepted value: input of exactly that size passes. All are enforced before memory is
-//! used, and all can be changed by whoever embeds the library.
+//! used, and all can be changed by whoever embeds the library; those of archives by the command too (`--limit`). Whoever runs into one of
+//! these is told its name.
 
+use std::fmt;
 use std::time::Duration;
+
+use crate::text::quoted;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -140,6 +144,88 @@ pub struct ArchiveLimits {
     pub xz_memory: u64,
 }
 
+/// A limit and its name. Made by [`bound`], so that the name is the field's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound {
+    name: &'static str,
+    most: u64,
+}
+
+impl Bound {
+    pub(crate) fn new(name: &'static str, most: impl TryInto<u64>) -> Self {
+        Self { name, most: most.try_into().unwrap_or(u64::MAX) }
+    }
+
+    pub(crate) fn allows(self, found: impl TryInto<u64>) -> bool {
+        found.try_into().is_ok_and(|found| found <= self.most)
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {} (limit {})", self.most, self.name.replace('_', "-"))
+    }
+}
+
+/// `bound!(limits, layers)`: a limit with its name.
+macro_rules! bound {
+    ($limits:expr, $name:ident) => {
+        $crate::limits::Bound::new(stringify!($name), $limits.$name)
+    };
+}
+pub(crate) use bound;
+
+/// A limit that cannot be set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LimitError {
+    /// There is no limit of this name.
+    #[error("there is no limit {}; there are {}", quoted(.0), ArchiveLimits::NAMES.join(", ").replace('_', "-"))]
+    Unknown(String),
+    /// The value is more than the limit can be.
+    #[error("{1} is too much for the limit {0}")]
+    TooMuch(&'static str, u64),
+}
+
+impl ArchiveLimits {
+    /// How much `stored` bytes may decompress to.
+    pub(crate) fn unpacked_by_ratio(&self, stored: u64) -> u64 {
+        self.ratio_free.saturating_add(stored.saturating_mul(self.ratio))
+    }
+}
+
+/// What the names of the fields are good for.
+macro_rules! named {
+    ($($name:ident)+) => {
+        impl ArchiveLimits {
+            /// The names of all limits, as their fields are called.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),+];
+
+            /// Sets the limit called `name`, which may be written with `-` for `_`.
+            ///
+            /// # Errors
+            ///
+            /// [`LimitError`] for an unknown name, and for a value that does not fit.
+            pub fn set(&mut self, name: &str, value: u64) -> Result<(), LimitError> {
+                // Every field is here, or this does not compile.
+                let Self { $($name),+ } = self;
+                match name.replace('-', "_").as_str() {
+                    $(stringify!($name) => {
+                        *$name = value.try_into().map_err(|_| LimitError::TooMuch(stringify!($name), value))?;
+                    })+
+                    _ => return Err(LimitError::Unknown(name.to_owned())),
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+named! {
+    control_file small_control_file manifest config special_header path entries paths documents images layers index_children names layer
+    unpacked archive ratio ratio_free zstd_window_log xz_memory
+}
+
 impl Default for ArchiveLimits {
     fn default() -> Self {
         Self {
@@ -164,5 +250,31 @@ impl Default for ArchiveLimits {
             zstd_window_log: 27,
             xz_memory: 80 * MIB,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_can_be_set_by_the_name_that_messages_give_it() {
+        for name in ArchiveLimits::NAMES {
+            let (mut one, mut other) = (ArchiveLimits::default(), ArchiveLimits::default());
+            one.set(name, 7).unwrap();
+            other.set(&name.replace('_', "-"), 7).unwrap();
+            assert_eq!(one, other);
+            assert_ne!(one, ArchiveLimits::default(), "{name}");
+        }
+        let mut limits = ArchiveLimits::default();
+        limits.set("layer", u64::MAX).unwrap();
+        assert_eq!(bound!(limits, layer).to_string(), "at most 18446744073709551615 (limit layer)");
+        limits.set("small-control-file", 5).unwrap();
+        let bound = bound!(limits, small_control_file);
+        assert_eq!(bound.to_string(), "at most 5 (limit small-control-file)");
+        assert!(bound.allows(5_u64) && !bound.allows(6_u64) && !bound.allows(u128::MAX));
+        assert_eq!(limits.set("zstd-window-log", 1 << 40), Err(LimitError::TooMuch("zstd_window_log", 1 << 40)));
+        let error = limits.set("layer\n", 1).unwrap_err().to_string();
+        assert!(error.starts_with("there is no limit \"layer\\n\"; there are control-file, "), "{error}");
     }
 }

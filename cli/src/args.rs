@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use plimsoll::client::{Client, Source};
 use plimsoll::image::manifest::Platform;
+use plimsoll::limits::ArchiveLimits;
 use plimsoll::name::ImageName;
 
 /// Decides whether a container image archive may be loaded.
@@ -61,12 +62,26 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) max_staleness: Option<TimeDelta>,
 
+    /// Change a limit on what an archive may hold: layer=64GiB, entries=50000. May be given several times; a refusal names its limit
+    #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
+    pub(crate) limit: Vec<Limit>,
+
     /// What to print on standard output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 }
 
 impl Verify {
+    /// The limits on the archive.
+    pub(crate) fn limits(&self) -> ArchiveLimits {
+        let mut limits = ArchiveLimits::default();
+        for limit in &self.limit {
+            // The parser of the arguments has set it once already.
+            let _was_tried = limits.set(&limit.name, limit.value);
+        }
+        limits
+    }
+
     /// What the arguments say of every client.
     pub(crate) fn configure<S: Source>(&self, client: Client<S>) -> Client<S> {
         let mut client = client.with_time_memory();
@@ -106,6 +121,26 @@ pub(crate) enum Format {
 
 fn image(text: &str) -> Result<ImageName, String> {
     ImageName::parse(text).map_err(|e| e.to_string())
+}
+
+/// A limit and what it is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Limit {
+    name: String,
+    value: u64,
+}
+
+/// `NAME=NUMBER`, where the number may end in KiB, MiB or GiB.
+fn limit(text: &str) -> Result<Limit, String> {
+    const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let (name, number) = text.split_once('=').ok_or("not of the form NAME=VALUE")?;
+    let unit = UNITS.iter().find_map(|(unit, factor)| Some((number.strip_suffix(unit)?, *factor)));
+    let (digits, factor) = unit.unwrap_or((number, 1));
+    let value = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
+    let value = value.and_then(|value| value.checked_mul(factor));
+    let value = value.ok_or("not a number, alone or with KiB, MiB or GiB")?;
+    ArchiveLimits::default().set(name, value).map_err(|e| e.to_string())?;
+    Ok(Limit { name: name.to_owned(), value })
 }
 
 fn platform(text: &str) -> Result<Platform, String> {
@@ -150,6 +185,32 @@ mod tests {
     fn the_arguments_are_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn limits_have_a_known_name_and_a_whole_number() {
+        for (text, value) in [
+            ("layer=1", Some(1)),
+            ("layer=0", Some(0)),
+            ("small-control-file=2KiB", Some(2048)),
+            ("layer=64GiB", Some(64 << 30)),
+            ("entries=5MiB", Some(5 << 20)),
+            ("layer", None),
+            ("layer=", None),
+            ("layer=GiB", None),
+            ("layer=-1", None),
+            ("layer=+1", None),
+            ("layer=1.5GiB", None),
+            ("layer=1GB", None),
+            ("layer=18446744073709551615", Some(u64::MAX)),
+            ("layer=18446744073709551615KiB", None),
+            ("zstd-window-log=4294967296", None),
+            ("layers=512", Some(512)),
+            ("laiers=512", None),
+            ("=1", None),
+        ] {
+            assert_eq!(limit(text).ok().map(|limit| limit.value), value, "{text:?}");
+        }
     }
 
     #[test]

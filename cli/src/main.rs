@@ -14,7 +14,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use plimsoll::client::{Client, Store};
-use plimsoll::limits::ArchiveLimits;
 use plimsoll::verdict::Verdict;
 use plimsoll::verify::Verifier;
 
@@ -51,6 +50,8 @@ fn verify(arguments: Verify) -> Result<Verdict, Box<Verdict>> {
         // The parser of the arguments does not let this pass.
         (None, None) => return Err(not_started("usage", "either --map or --root is needed".to_owned())),
     };
+    let limits = arguments.limits();
+    verifier = verifier.with_limits(limits.clone());
     if let Some(image) = arguments.image {
         verifier = verifier.with_image(image);
     }
@@ -65,7 +66,7 @@ fn verify(arguments: Verify) -> Result<Verdict, Box<Verdict>> {
         return Ok(verifier.verify(&arguments.archive));
     }
     const SHOWN: &str = "standard input";
-    Ok(match input::standard_input(&ArchiveLimits::default()) {
+    Ok(match input::standard_input(&limits) {
         Ok(archive) => verifier.verify_opened(&archive, SHOWN),
         Err(error) => verifier.not_opened(error, SHOWN),
     })

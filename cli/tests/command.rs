@@ -578,6 +578,30 @@ fn an_archive_that_is_called_like_an_option_is_not_trusted() {
 }
 
 #[test]
+fn a_limit_is_named_by_whoever_runs_into_it_and_can_be_raised() {
+    let home = folder("limits");
+    let with = |limit: &str| verify(&home, "good", "good/app.tar", &["--limit", limit]);
+    let refused = with("layers=2");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused.stdout).contains("at most 2 (limit layers), found 3 [archive-limit]"),
+        "{}",
+        text(&refused.stdout)
+    );
+    assert_eq!(with("layers=3").status.code(), Some(0));
+    // The last of several counts, as with other arguments.
+    let twice = verify(&home, "good", "good/app.tar", &["--limit", "layers=2", "--limit", "layers=3"]);
+    assert_eq!(twice.status.code(), Some(0));
+    let unknown = with("lairs=3");
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(
+        text(&unknown.stderr).contains("there is no limit \"lairs\"; there are control-file, "),
+        "{}",
+        text(&unknown.stderr)
+    );
+}
+
+#[test]
 fn names_from_outside_do_not_reach_the_terminal_raw() {
     let home = folder("escape");
     let path = home.join("a\u{1b}[31mb.tar");

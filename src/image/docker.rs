@@ -13,7 +13,7 @@ use crate::image::error::{ArchiveError, Code, Refusal};
 use crate::image::inventory::Documents;
 use crate::image::manifest::{Config, at_most, digest, known_keys};
 use crate::image::tar::{Entry, Kind, Table};
-use crate::limits::ArchiveLimits;
+use crate::limits::{ArchiveLimits, Bound, bound};
 use crate::metadata::json::{self, At, Error, Value};
 use crate::name::ImageName;
 use crate::text::escaped;
@@ -59,7 +59,7 @@ impl DockerImage {
         let config_entry = regular_file(table, &item.config, "the config")?.clone();
         let layers = item.layers.iter().map(|name| Ok(layer_file(table, name)?.name.clone()));
         let layers = layers.collect::<Result<_, Refusal>>()?;
-        let bytes = documents.document(&config_entry, limits.config)?;
+        let bytes = documents.document(&config_entry, bound!(limits, config))?;
         let config = Config::parse(&bytes, limits).map_err(|r| r.about(&config_entry.name))?;
         let config_digest = Sha256::of(&bytes);
         Ok(Self { names: item.names, parent: item.parent, config_entry, config_digest, config, layers })
@@ -84,15 +84,15 @@ impl Item {
         if items.len() == 0 {
             return Err(Refusal::new(Code::ArchiveNoImage, MANIFEST, "no image is listed"));
         }
-        at_most("images", items.len(), limits.images)?;
+        at_most("images", items.len(), bound!(limits, images))?;
         items.map(|item| Self::read(&item, limits)).collect()
     }
 
     fn read(item: &At<'_>, limits: &ArchiveLimits) -> Result<Self, Refusal> {
         known_keys(item, ITEM_KEYS)?;
         refuse_foreign_sources(item)?;
-        let layers = strings(item, "Layers", "layers", limits.layers)?;
-        let names = strings(item, "RepoTags", "names", limits.names)?;
+        let layers = strings(item, "Layers", "layers", bound!(limits, layers))?;
+        let names = strings(item, "RepoTags", "names", bound!(limits, names))?;
         Ok(Self {
             config: item.field("Config")?.string()?.to_owned(),
             layers,
@@ -131,17 +131,13 @@ pub(crate) fn claim(subject: &str, name: &str) -> Result<ImageName, Refusal> {
 
 /// A list of strings; Go writes an empty one as `null`. Every writer writes the key: where it is missing it was damaged, and with it
 /// the names would be gone.
-fn strings(item: &At<'_>, key: &str, what: &str, limit: usize) -> Result<Vec<String>, Refusal> {
+fn strings(item: &At<'_>, key: &str, what: &str, limit: Bound) -> Result<Vec<String>, Refusal> {
     let list = item.field(key)?;
     if *list.value() == Value::Null {
         return Ok(Vec::new());
     }
     let list = list.items()?;
-    if list.len() > limit {
-        return Err(Refusal::new(Code::ArchiveLimit, MANIFEST, format!("too many {what}"))
-            .expected(format!("at most {limit}"))
-            .found(list.len()));
-    }
+    at_most(what, list.len(), limit)?;
     Ok(list.map(|text| text.string().map(str::to_owned)).collect::<Result<_, Error>>()?)
 }
 

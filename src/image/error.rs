@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::limits::{ArchiveLimits, Bound};
 use crate::metadata::json;
 use crate::text::escaped;
 
@@ -44,6 +45,23 @@ pub struct Refusal {
 impl Refusal {
     pub(crate) fn new(code: Code, subject: impl fmt::Display, message: impl Into<String>) -> Self {
         Self { code, subject: subject.to_string(), message: message.into(), expected: None, found: None }
+    }
+
+    /// That there is more of something than a limit allows.
+    pub(crate) fn beyond(limit: Bound, subject: impl fmt::Display, message: impl Into<String>) -> Self {
+        Self::new(Code::ArchiveLimit, subject, message).expected(limit)
+    }
+
+    /// That something unpacks to far more than the `stored` bytes that it is stored in.
+    pub(crate) fn bomb(limits: &ArchiveLimits, stored: u64, subject: impl fmt::Display) -> Self {
+        Self::new(Code::ArchiveLimit, subject, "it unpacks to far more bytes than it is stored in")
+            .expected(format!(
+                "at most {} (limits ratio, {} times {stored}, and ratio-free, {} more)",
+                limits.unpacked_by_ratio(stored),
+                limits.ratio,
+                limits.ratio_free
+            ))
+            .found("a decompression bomb")
     }
 
     pub(crate) fn expected(mut self, expected: impl fmt::Display) -> Self {

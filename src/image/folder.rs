@@ -30,7 +30,7 @@ mod unix {
     use crate::image::error::{ArchiveError, Code, Refusal};
     use crate::image::read_at::ReadAt;
     use crate::image::tar::{Entry, Kind, Sizes, Table, clean, unacceptable};
-    use crate::limits::ArchiveLimits;
+    use crate::limits::{ArchiveLimits, bound};
     use crate::text::{escaped, quoted};
 
     /// Files that are kept open. As many as threads read from, and some more.
@@ -94,8 +94,8 @@ mod unix {
                 let size = if kind == Kind::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 };
                 entries.push(Entry { name: name.clone(), kind, offset, size });
                 let end = offset.checked_add(size).filter(|end| *end <= limits.archive).ok_or_else(|| {
-                    Refusal::new(Code::ArchiveLimit, escaped(&name), "the files of the folder are too large together")
-                        .expected(format!("at most {} bytes", limits.archive))
+                    let message = "the files of the folder have too many bytes together";
+                    Refusal::beyond(bound!(limits, archive), escaped(&name), message)
                         .found(format!("{} and {size} more", offset))
                 })?;
                 if size > 0 {
@@ -181,7 +181,7 @@ mod unix {
         let own = str::from_utf8(own)
             .map_err(|_| refused("a name that is not UTF-8".to_owned(), &String::from_utf8_lossy(own)))?;
         let name = if folder.is_empty() { own.to_owned() } else { format!("{folder}/{own}") };
-        clean(&name, limits.path).map_err(|fault| refused(fault, &name))
+        clean(&name, bound!(limits, path)).map_err(|fault| refused(fault, &name))
     }
 
     fn kind(name: &str, stat: &Stat) -> Result<Kind, Refusal> {

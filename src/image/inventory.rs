@@ -24,7 +24,7 @@ use crate::image::measure;
 use crate::image::oci::{self, Layout, Top};
 use crate::image::read_at::{ReadAt, read_full};
 use crate::image::tar::{Entry, Table, fold};
-use crate::limits::ArchiveLimits;
+use crate::limits::{ArchiveLimits, Bound, bound};
 use crate::text::{escaped, quoted};
 
 /// The file that names the images of the form that docker wrote before 1.10.
@@ -115,7 +115,7 @@ impl<R: ReadAt + Sync> Inventory<R> {
         if folder {
             must_be_layout(table)?;
         }
-        let mut documents = Reader { archive: &archive, left: limits.documents };
+        let mut documents = Reader { archive: &archive, all: bound!(limits, documents), left: limits.documents };
         let docker = docker_half(table, &mut documents, limits)?;
         let oci = oci_half(table, &mut documents, limits)?;
         let form = match (&docker, &oci) {
@@ -221,7 +221,7 @@ fn docker_half<R: ReadAt + Sync>(
     documents: &mut Reader<'_, R>,
     limits: &ArchiveLimits,
 ) -> Result<Option<Vec<DockerImage>>, ArchiveError> {
-    let bytes = documents.control(table, docker::MANIFEST, limits.control_file)?;
+    let bytes = documents.control(table, docker::MANIFEST, bound!(limits, control_file))?;
     bytes.map(|bytes| DockerImage::read_all(&bytes, table, documents, limits)).transpose()
 }
 
@@ -230,8 +230,8 @@ fn oci_half<R: ReadAt + Sync>(
     documents: &mut Reader<'_, R>,
     limits: &ArchiveLimits,
 ) -> Result<Option<Vec<Layout>>, ArchiveError> {
-    let index = documents.control(table, oci::INDEX, limits.control_file)?;
-    let layout = documents.control(table, oci::LAYOUT, limits.small_control_file)?;
+    let index = documents.control(table, oci::INDEX, bound!(limits, control_file))?;
+    let layout = documents.control(table, oci::LAYOUT, bound!(limits, small_control_file))?;
     if let Some(bytes) = &layout {
         oci::check_layout_version(bytes).map_err(|r| r.about(oci::LAYOUT))?;
     }
@@ -309,18 +309,19 @@ fn no_image(table: &Table) -> Refusal {
 /// Hands out the bytes of whole entries.
 pub(crate) trait Documents {
     /// The whole content of `entry`, which must not be larger than `limit`.
-    fn document(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>, ArchiveError>;
+    fn document(&mut self, entry: &Entry, limit: Bound) -> Result<Vec<u8>, ArchiveError>;
 }
 
 /// Reads whole entries, and counts what they take in all.
 struct Reader<'a, R> {
     archive: &'a R,
+    all: Bound,
     left: u64,
 }
 
 impl<R: ReadAt> Reader<'_, R> {
     /// A file at the top of the archive. `None` if there is no such entry.
-    fn control(&mut self, table: &Table, name: &str, limit: u64) -> Result<Option<Vec<u8>>, ArchiveError> {
+    fn control(&mut self, table: &Table, name: &str, limit: Bound) -> Result<Option<Vec<u8>>, ArchiveError> {
         if table.get(name).is_none() {
             return Ok(None);
         }
@@ -330,19 +331,13 @@ impl<R: ReadAt> Reader<'_, R> {
 }
 
 impl<R: ReadAt> Documents for Reader<'_, R> {
-    fn document(&mut self, entry: &Entry, limit: u64) -> Result<Vec<u8>, ArchiveError> {
-        let too_large = |limit: u64, message: &str| {
-            Refusal::new(Code::ArchiveLimit, escaped(&entry.name), message)
-                .expected(format!("at most {limit} bytes"))
-                .found(entry.size)
-        };
-        if entry.size > limit {
-            return Err(too_large(limit, "too large for what it is").into());
+    fn document(&mut self, entry: &Entry, limit: Bound) -> Result<Vec<u8>, ArchiveError> {
+        let too_large = |limit, message: &str| Refusal::beyond(limit, escaped(&entry.name), message).found(entry.size);
+        if !limit.allows(entry.size) {
+            return Err(too_large(limit, "too many bytes for what it is").into());
         }
-        self.left = self
-            .left
-            .checked_sub(entry.size)
-            .ok_or_else(|| too_large(self.left, "the documents are too large together"))?;
+        let left = self.left.checked_sub(entry.size);
+        self.left = left.ok_or_else(|| too_large(self.all, "the documents have too many bytes together"))?;
         let mut bytes = vec![0; usize::try_from(entry.size).unwrap_or(0)];
         let n = read_full(self.archive, &mut bytes, entry.offset).map_err(|e| read_failed(&entry.name, e))?;
         if n < bytes.len() {

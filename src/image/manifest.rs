@@ -16,7 +16,7 @@ use std::fmt;
 
 use crate::digest::Sha256;
 use crate::image::error::{Code, Refusal};
-use crate::limits::ArchiveLimits;
+use crate::limits::{ArchiveLimits, Bound, bound};
 use crate::metadata::json::{self, At, Value};
 use crate::text::{escaped, quoted};
 
@@ -149,7 +149,7 @@ impl Document {
     ///
     /// A [`Refusal`] with one of the codes `document-*`, `media-type`, `foreign-content` or `archive-limit`.
     pub fn parse(bytes: &[u8], limits: &ArchiveLimits) -> Result<Self, Refusal> {
-        within("manifest", bytes, limits.manifest)?;
+        within("manifest", bytes, bound!(limits, manifest))?;
         let value = json::parse(bytes)?;
         let at = At::document(&value);
         known_keys(&at, DOCUMENT_KEYS)?;
@@ -188,7 +188,7 @@ impl Manifest {
         config.must_be(CONFIGS, "the config of a container image")?;
         let layers = at.field("layers")?;
         let layers = layers.items()?;
-        at_most("layers", layers.len(), limits.layers)?;
+        at_most("layers", layers.len(), bound!(limits, layers))?;
         let layers = layers.map(|layer| Descriptor::read(&layer)?.layer()).collect::<Result<_, Refusal>>()?;
         let refers = at.optional("subject")?.is_some() || at.optional("artifactType")?.is_some();
         Ok(Self { family, config, layers, annotations: annotations(at)?, refers })
@@ -334,7 +334,7 @@ impl Config {
     ///
     /// A [`Refusal`] with one of the codes `document-*` or `archive-limit`.
     pub fn parse(bytes: &[u8], limits: &ArchiveLimits) -> Result<Self, Refusal> {
-        within("config", bytes, limits.config)?;
+        within("config", bytes, bound!(limits, config))?;
         let value = json::parse(bytes)?;
         let at = At::document(&value);
         known_keys(&at, CONFIG_KEYS)?;
@@ -348,7 +348,7 @@ impl Config {
         // Go leaves an empty list out, or writes null.
         if let Some(listed) = rootfs.optional("diff_ids")?.filter(|d| *d.value() != Value::Null) {
             let listed = listed.items()?;
-            at_most("diff ids", listed.len(), limits.layers)?;
+            at_most("diff ids", listed.len(), bound!(limits, layers))?;
             diff_ids = listed.map(|d| digest(&d)).collect::<Result<_, Refusal>>()?;
         }
         Ok(Self { platform: Platform::read(&at)?, diff_ids })
@@ -463,7 +463,7 @@ impl fmt::Debug for Platform {
 pub(crate) fn children(at: &At<'_>, limits: &ArchiveLimits) -> Result<Vec<Descriptor>, Refusal> {
     let manifests = at.field("manifests")?;
     let manifests = manifests.items()?;
-    at_most("children of an index", manifests.len(), limits.index_children)?;
+    at_most("children of an index", manifests.len(), bound!(limits, index_children))?;
     manifests.map(|child| Descriptor::read(&child)).collect()
 }
 
@@ -537,21 +537,18 @@ fn annotations(at: &At<'_>) -> Result<BTreeMap<String, String>, Refusal> {
     pairs.map(|(key, value)| Ok((key.to_owned(), value.string()?.to_owned()))).collect()
 }
 
-fn within(what: &str, bytes: &[u8], limit: u64) -> Result<(), Refusal> {
-    if u64::try_from(bytes.len()).is_ok_and(|len| len <= limit) {
+fn within(what: &str, bytes: &[u8], limit: Bound) -> Result<(), Refusal> {
+    if limit.allows(bytes.len()) {
         return Ok(());
     }
-    Err(too_much(what, "bytes", bytes.len(), limit))
+    Err(Refusal::beyond(limit, what, "too many bytes").found(bytes.len()))
 }
 
-pub(crate) fn at_most(what: &str, found: usize, limit: usize) -> Result<(), Refusal> {
-    if found <= limit { Ok(()) } else { Err(too_much("document", what, found, limit)) }
-}
-
-fn too_much(subject: &str, what: &str, found: impl fmt::Display, limit: impl fmt::Display) -> Refusal {
-    Refusal::new(Code::ArchiveLimit, subject, format!("too many {what}"))
-        .expected(format!("at most {limit}"))
-        .found(found)
+pub(crate) fn at_most(what: &str, found: usize, limit: Bound) -> Result<(), Refusal> {
+    if limit.allows(found) {
+        return Ok(());
+    }
+    Err(Refusal::beyond(limit, "document", format!("too many {what}")).found(found))
 }
 
 fn ambiguous(message: &str) -> Refusal {

@@ -18,7 +18,7 @@ use crate::image::error::{ArchiveError, Code, Refusal};
 use crate::image::inventory::{Content, Layer, became_shorter, read_failed};
 use crate::image::read_at::{ReadAt, read_full};
 use crate::image::tar::{Compression, Entry};
-use crate::limits::ArchiveLimits;
+use crate::limits::{ArchiveLimits, bound};
 use crate::text::escaped;
 
 /// More would only wait for the disk, and each has buffers.
@@ -168,21 +168,17 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
     fn grown(&self, entry: &Entry, size: u64, n: usize) -> Result<u64, Refusal> {
         let n = u64::try_from(n).unwrap_or(u64::MAX);
         let size = size.saturating_add(n);
-        let by_ratio = self.limits.ratio_free.saturating_add(entry.size.saturating_mul(self.limits.ratio));
         let all = self.unpacked.fetch_add(n, Ordering::Relaxed).saturating_add(n);
-        let refused = |message: &str, limit: u64| {
-            Refusal::new(Code::ArchiveLimit, escaped(&entry.name), message).expected(format!("at most {limit} bytes"))
-        };
-        if size > self.limits.layer {
-            return Err(refused("the layer unpacks to too much", self.limits.layer));
+        let (layer, unpacked) = (bound!(self.limits, layer), bound!(self.limits, unpacked));
+        let refused = |limit, message: &str| Err(Refusal::beyond(limit, escaped(&entry.name), message));
+        if !layer.allows(size) {
+            return refused(layer, "the layer unpacks to too many bytes");
         }
-        if size > by_ratio {
-            return Err(
-                refused("the layer unpacks to far more than it is stored in", by_ratio).found("a decompression bomb")
-            );
+        if size > self.limits.unpacked_by_ratio(entry.size) {
+            return Err(Refusal::bomb(self.limits, entry.size, escaped(&entry.name)));
         }
-        if all > self.limits.unpacked {
-            return Err(refused("the layers together unpack to too much", self.limits.unpacked));
+        if !unpacked.allows(all) {
+            return refused(unpacked, "the layers together unpack to too many bytes");
         }
         Ok(size)
     }

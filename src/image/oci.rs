@@ -20,7 +20,7 @@ use crate::image::error::{ArchiveError, Code, Refusal};
 use crate::image::inventory::Documents;
 use crate::image::manifest::{Config, Descriptor, Document, Index, Manifest, at_most, top_level};
 use crate::image::tar::{Entry, Kind, Table};
-use crate::limits::ArchiveLimits;
+use crate::limits::{ArchiveLimits, Bound, bound};
 use crate::metadata::json::{self, At};
 use crate::name::{ImageName, is_valid_tag};
 use crate::text::quoted;
@@ -120,7 +120,7 @@ impl Layout {
     ) -> Result<Self, ArchiveError> {
         let (names, tags) = names(descriptors, limits)?;
         let top = descriptors.first().ok_or_else(no_image)?;
-        let Some(bytes) = blob(top, table, documents, limits.manifest)? else {
+        let Some(bytes) = blob(top, table, documents, bound!(limits, manifest))? else {
             return Err(missing(top, "the manifest").into());
         };
         let top = match parse(top, &bytes, limits)? {
@@ -161,12 +161,12 @@ impl Children<'_> {
     /// Adds the children of `index` that are in the archive; `deeper` indexes may follow below.
     fn add_all(&mut self, index: &Index, deeper: usize) -> Result<(), ArchiveError> {
         for child in index.manifests.iter().filter(|child| !child.is_attestation()) {
-            let Some(bytes) = blob(child, self.table, self.documents, self.limits.manifest)? else { continue };
+            let Some(bytes) = blob(child, self.table, self.documents, bound!(self.limits, manifest))? else { continue };
             match (parse(child, &bytes, self.limits)?, deeper.checked_sub(1)) {
                 (Document::Manifest(manifest), _) => {
                     let image = Image::read(child, manifest, self.table, self.documents, self.limits)?;
                     self.images.push(image);
-                    at_most("children of indexes", self.images.len(), self.limits.index_children)?;
+                    at_most("children of indexes", self.images.len(), bound!(self.limits, index_children))?;
                 }
                 (Document::Index(index), Some(deeper)) => {
                     self.add_all(&index, deeper)?;
@@ -192,7 +192,7 @@ impl Image {
         limits: &ArchiveLimits,
     ) -> Result<Self, ArchiveError> {
         let mut config = None;
-        if let Some(bytes) = blob(&manifest.config, table, documents, limits.config)? {
+        if let Some(bytes) = blob(&manifest.config, table, documents, bound!(limits, config))? {
             let name = manifest.config.blob_name();
             let parsed = Config::parse(&bytes, limits).map_err(|r| r.about(&name))?;
             config = table.get(&name).map(|entry| (entry.clone(), parsed));
@@ -234,7 +234,7 @@ fn images<'d>(descriptors: &'d [Descriptor], limits: &ArchiveLimits) -> Result<V
     if images.is_empty() {
         return Err(no_image());
     }
-    at_most("images", images.len(), limits.images)?;
+    at_most("images", images.len(), bound!(limits, images))?;
     Ok(images)
 }
 
@@ -251,11 +251,7 @@ fn names(descriptors: &[&Descriptor], limits: &ArchiveLimits) -> Result<(Vec<Ima
             None => {}
         }
     }
-    if descriptors.len() > limits.names {
-        return Err(Refusal::new(Code::ArchiveLimit, INDEX, "too many names")
-            .expected(format!("at most {}", limits.names))
-            .found(descriptors.len()));
-    }
+    at_most("names", descriptors.len(), bound!(limits, names))?;
     Ok((names, tags))
 }
 
@@ -281,7 +277,7 @@ fn blob(
     descriptor: &Descriptor,
     table: &Table,
     documents: &mut dyn Documents,
-    limit: u64,
+    limit: Bound,
 ) -> Result<Option<Vec<u8>>, ArchiveError> {
     let Some(entry) = entry(descriptor, table)? else { return Ok(None) };
     let bytes = documents.document(entry, limit)?;

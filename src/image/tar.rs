@@ -19,7 +19,7 @@ use std::io;
 use crate::image::error::{ArchiveError, Code, Refusal};
 use crate::image::header::{BLOCK, Field, RawHeader, Special, header_fault};
 use crate::image::read_at::{ReadAt, read_full};
-use crate::limits::ArchiveLimits;
+use crate::limits::{ArchiveLimits, Bound, bound};
 use crate::text::{escaped, quoted};
 
 const BLOCK_LEN: u64 = 512;
@@ -183,10 +183,6 @@ fn io_error(what: &str, source: io::Error) -> ArchiveError {
     ArchiveError::Io { what: format!("cannot read {what}"), source }
 }
 
-fn limit(subject: &str, what: &str, limit: impl std::fmt::Display) -> Refusal {
-    Refusal::new(Code::ArchiveLimit, subject, format!("too many {what}")).expected(format!("at most {limit}"))
-}
-
 /// How many entries there are, and how long their names are together.
 pub(crate) struct Sizes<'a> {
     entries: usize,
@@ -204,10 +200,10 @@ impl<'a> Sizes<'a> {
         self.entries = self.entries.saturating_add(1);
         self.paths = self.paths.saturating_add(name.len());
         if self.entries > self.limits.entries {
-            return Err(limit("the archive", "entries", self.limits.entries));
+            return Err(Refusal::beyond(bound!(self.limits, entries), "the archive", "too many entries"));
         }
         if self.paths > self.limits.paths {
-            return Err(limit("the archive", "bytes of names", self.limits.paths));
+            return Err(Refusal::beyond(bound!(self.limits, paths), "the archive", "too many bytes of names"));
         }
         Ok(())
     }
@@ -299,13 +295,10 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
 
     fn special(&mut self, header: &RawHeader<'_>, start: u64, special: &mut Special) -> Result<(), ArchiveError> {
         let size = header.size(start)?;
-        if size > self.limits.special_header {
-            return Err(limit(
-                &format!("tar header at byte {start}"),
-                "bytes of special header",
-                self.limits.special_header,
-            )
-            .into());
+        let limit = bound!(self.limits, special_header);
+        if !limit.allows(size) {
+            let subject = format!("tar header at byte {start}");
+            return Err(Refusal::beyond(limit, subject, "too many bytes of special header").found(size).into());
         }
         let content = self.content(size, start)?;
         match header.type_flag() {
@@ -348,7 +341,7 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
             Some(name) => name.clone(),
             None => header.name(start)?,
         };
-        let name = clean(&written, self.limits.path)
+        let name = clean(&written, bound!(self.limits, path))
             .map_err(|fault| Refusal::new(Code::ArchiveEntryName, format!("entry {}", quoted(&written)), fault))?;
         let size = special.size_of(header.size(start)?, start)?;
         let kind = match header.type_flag() {
@@ -411,9 +404,9 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
 }
 
 /// One spelling for each name. The root directory becomes the empty name.
-pub(crate) fn clean(name: &str, max: usize) -> Result<String, String> {
-    if name.len() > max {
-        return Err(format!("longer than {max} bytes"));
+pub(crate) fn clean(name: &str, limit: Bound) -> Result<String, String> {
+    if !limit.allows(name.len()) {
+        return Err(format!("{} bytes long, {limit}", name.len()));
     }
     if name.starts_with('/') {
         return Err("an absolute path".to_owned());
@@ -510,6 +503,7 @@ mod tests {
 
     #[test]
     fn every_name_has_one_spelling() {
+        let limit = bound!(ArchiveLimits::default(), path);
         let cases: &[(&str, Option<&str>)] = &[
             ("a/b", Some("a/b")),
             ("./a//b/", Some("a/b")),
@@ -525,10 +519,10 @@ mod tests {
             ("a\\b", None),
         ];
         for (name, expected) in cases {
-            assert_eq!(clean(name, 4096).ok().as_deref(), *expected, "{name}");
+            assert_eq!(clean(name, limit).ok().as_deref(), *expected, "{name}");
         }
-        assert!(clean(&"a".repeat(4096), 4096).is_ok());
-        assert!(clean(&"a".repeat(4097), 4096).is_err());
+        assert!(clean(&"a".repeat(4096), limit).is_ok());
+        assert_eq!(clean(&"a".repeat(4097), limit).unwrap_err(), "4097 bytes long, at most 4096 (limit path)");
     }
 
     #[test]

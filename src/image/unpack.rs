@@ -28,7 +28,7 @@ use crate::image::ahead::{CHUNK, ahead, fill};
 use crate::image::error::{ArchiveError, Code, Refusal};
 use crate::image::header::some_reader_takes;
 use crate::image::tar::{Compression, check_start};
-use crate::limits::ArchiveLimits;
+use crate::limits::{ArchiveLimits, Bound, bound};
 use crate::text::{escaped, quoted};
 
 /// An archive in a file that has no name.
@@ -63,7 +63,7 @@ pub(crate) fn copy(
     let mut copy = Copy::new()?;
     let in_memory = start.len() < CHUNK;
     let input = Cursor::new(start).chain(reader);
-    let bound = Bound { compression, size, limits, taken: &taken };
+    let bound = Room { compression, size, limits, taken: &taken };
     let result = thread::scope(|scope| {
         if in_memory {
             // Not worth a thread.
@@ -209,14 +209,14 @@ impl<R: Read> Read for Watched<'_, R> {
 
 /// What may come out.
 #[derive(Clone, Copy)]
-struct Bound<'a> {
+struct Room<'a> {
     compression: Option<Compression>,
     size: Option<u64>,
     limits: &'a ArchiveLimits,
     taken: &'a Taken,
 }
 
-impl<'a> Bound<'a> {
+impl<'a> Room<'a> {
     /// The plain bytes of `input`, up to the limit.
     fn unpacked<'r>(self, input: impl BufRead + Send + 'r) -> Result<Bounded<'a, Box<dyn Read + Send + 'r>>, Refusal>
     where
@@ -232,18 +232,14 @@ impl<'a> Bound<'a> {
     }
 
     fn check(&self, size: u64) -> Result<(), Refusal> {
-        let refused = |message: &str, limit: u64| {
-            Refusal::new(Code::ArchiveLimit, "the archive", message).expected(format!("at most {limit} bytes"))
-        };
-        if size > self.limits.archive {
-            return Err(refused("too large", self.limits.archive));
+        let limit = bound!(self.limits, archive);
+        if !limit.allows(size) {
+            return Err(Refusal::beyond(limit, "the archive", "too many bytes"));
         }
         if self.compression.is_some() {
             let stored = self.size.unwrap_or_else(|| self.taken.all.load(Ordering::Relaxed));
-            let by_ratio = self.limits.ratio_free.saturating_add(stored.saturating_mul(self.limits.ratio));
-            if size > by_ratio {
-                let message = "it unpacks to far more than it is stored in";
-                return Err(refused(message, by_ratio).found("a decompression bomb"));
+            if size > self.limits.unpacked_by_ratio(stored) {
+                return Err(Refusal::bomb(self.limits, stored, "the archive"));
             }
         }
         Ok(())
@@ -274,7 +270,7 @@ fn decoder<'r>(
 /// Ends with a [`Refusal`] where more comes out than may. In the decoder's own thread, so that it does so at the same byte each time.
 struct Bounded<'a, R> {
     reader: R,
-    bound: Bound<'a>,
+    bound: Room<'a>,
     size: u64,
 }
 
@@ -290,18 +286,18 @@ impl<R: Read> Read for Bounded<'_, R> {
 fn undecodable(compression: Compression, error: &io::Error, limits: &ArchiveLimits) -> Refusal {
     let word = compression.word();
     let refused = |code, message: String| Refusal::new(code, "the archive", message);
-    let memory = |limit: String| {
+    let memory = |limit: Bound| {
         let message = format!("its {word} stream needs more memory than it may to be decompressed");
-        refused(Code::ArchiveLimit, message).expected(limit)
+        Refusal::beyond(limit, "the archive", message)
     };
     let xz = error.get_ref().and_then(|e| e.downcast_ref::<liblzma::stream::Error>());
     let text = error.to_string();
     if let Some(liblzma::stream::Error::MemLimit) = xz {
-        return memory(format!("at most {} bytes", limits.xz_memory));
+        return memory(bound!(limits, xz_memory));
     }
     // zstd has no type for it.
     if compression == Compression::Zstd && text.contains("too much memory") {
-        return memory(format!("a window of at most 2^{} bytes", limits.zstd_window_log));
+        return memory(bound!(limits, zstd_window_log));
     }
     refused(Code::ArchiveCorrupt, format!("the {word} stream around it is damaged, cut, or something follows it"))
         .found(escaped(&text))
