@@ -5,16 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
-use std::mem;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread::{self, Scope};
+use std::thread;
 
 use flate2::bufread::MultiGzDecoder;
 
 use crate::digest::Sha256Hasher;
+use crate::image::ahead::{CHUNK, ahead};
 use crate::image::error::{ArchiveError, Code, Refusal};
 use crate::image::inventory::{Content, Layer, became_shorter, read_failed};
 use crate::image::read_at::{ReadAt, read_full};
@@ -22,10 +21,6 @@ use crate::image::tar::{Compression, Entry};
 use crate::limits::ArchiveLimits;
 use crate::text::escaped;
 
-/// What one read asks for. Larger reads fall out of the second-level cache before they are hashed.
-const CHUNK: usize = 256 * 1024;
-/// Buffers between two threads: one being filled, one being emptied, one waiting.
-const BUFFERS: usize = 3;
 /// More would only wait for the disk, and each has buffers.
 const THREADS_MAX: usize = 16;
 
@@ -288,75 +283,5 @@ struct Unhashed<'s, 'a, R>(&'s mut Stored<'a, R>);
 impl<R: ReadAt + Sync> Read for Unhashed<'_, '_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read_unhashed(buf)
-    }
-}
-
-/// What another thread reads ahead of this one.
-struct Ahead {
-    full: Receiver<io::Result<Vec<u8>>>,
-    empty: Sender<Vec<u8>>,
-    chunk: Vec<u8>,
-    at: usize,
-}
-
-/// Starts a thread that reads `reader` to its end, a few chunks ahead. It gives up when the [`Ahead`] is dropped.
-fn ahead<'scope>(scope: &'scope Scope<'scope, '_>, mut reader: impl Read + Send + 'scope) -> Ahead {
-    let (filled, full) = sync_channel(BUFFERS);
-    let (empty, emptied) = channel();
-    for _ in 0..BUFFERS {
-        // Its receiver is alive: it is moved into the thread below.
-        let _ = empty.send(Vec::new());
-    }
-    scope.spawn(move || {
-        while let Ok(mut chunk) = emptied.recv() {
-            let result = fill(&mut reader, &mut chunk).map(|()| chunk);
-            let last = result.as_ref().map_or(true, Vec::is_empty);
-            if filled.send(result).is_err() || last {
-                break;
-            }
-        }
-    });
-    Ahead { full, empty, chunk: Vec::new(), at: 0 }
-}
-
-/// Reads until `chunk` is full or the end is reached, which leaves it empty or short.
-fn fill(reader: &mut impl Read, chunk: &mut Vec<u8>) -> io::Result<()> {
-    chunk.resize(CHUNK, 0);
-    let mut done = 0usize;
-    while let Some(rest) = chunk.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match reader.read(rest) {
-            Ok(0) => break,
-            Ok(n) => done = done.saturating_add(n),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    chunk.truncate(done);
-    Ok(())
-}
-
-impl BufRead for Ahead {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.at >= self.chunk.len() {
-            let spent = mem::take(&mut self.chunk);
-            // Nobody takes it once the end was reached.
-            let _ = self.empty.send(spent);
-            self.at = 0;
-            // A thread that ended without a last, empty chunk has panicked. That must not look like the end.
-            self.chunk = self.full.recv().map_err(|_| io::Error::other("a reading thread stopped"))??;
-        }
-        Ok(self.chunk.get(self.at..).unwrap_or_default())
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.at = self.at.saturating_add(n);
-    }
-}
-
-impl Read for Ahead {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.fill_buf()?.read(buf)?;
-        self.consume(n);
-        Ok(n)
     }
 }

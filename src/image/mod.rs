@@ -43,6 +43,7 @@ use crate::image::tar::Entry;
 use crate::name::ImageName;
 use crate::text::escaped;
 
+mod ahead;
 pub mod check;
 mod docker;
 pub mod error;
