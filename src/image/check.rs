@@ -13,6 +13,7 @@
 //! - All mismatches are reported, up to a bound, what matters most first.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::digest::Sha256;
 use crate::image::error::{Code, Refusal};
@@ -38,6 +39,7 @@ pub struct SignedImage {
     name: ImageName,
     manifest: Manifest,
     manifest_id: BlobId,
+    manifest_bytes: Arc<[u8]>,
     index: Option<BlobId>,
     platform: Option<Platform>,
 }
@@ -58,8 +60,10 @@ impl SignedImage {
         limits: &ArchiveLimits,
     ) -> Result<Self, Refusal> {
         selected_by(name, manifest)?;
+        let manifest_bytes = Arc::from(manifest);
         let (manifest, manifest_id) = signed_manifest(name, manifest, limits)?;
-        Ok(Self { name: name.clone(), manifest, manifest_id, index: None, platform: platform.cloned() })
+        let (index, platform) = (None, platform.cloned());
+        Ok(Self { name: name.clone(), manifest, manifest_id, manifest_bytes, index, platform })
     }
 
     /// An image whose signed target is an index; `platform_manifest` is the manifest of `platform`, which the index must list.
@@ -86,7 +90,8 @@ impl SignedImage {
         }
         // What was selected is more exact than what was asked for: `linux/arm` may have led to `linux/arm/v6`.
         let platform = listed.platform.clone().or_else(|| Some(platform.clone()));
-        Ok(Self { name: name.clone(), manifest, manifest_id, index: Some(index_id), platform })
+        let (manifest_bytes, index) = (Arc::from(platform_manifest), Some(index_id));
+        Ok(Self { name: name.clone(), manifest, manifest_id, manifest_bytes, index, platform })
     }
 
     /// The reference it was made for.
@@ -361,21 +366,31 @@ impl SignedImage {
     }
 
     fn verified<R>(&self, half: &Half<'_>, inventory: &MeasuredInventory<R>) -> VerifiedImage {
-        let layers = half.layers.iter().zip(&half.config.diff_ids).map(|(layer, diff_id)| VerifiedLayer {
+        // The check has passed, so there are as many of one as of the other.
+        let layers = half.layers.iter().zip(&half.config.diff_ids).zip(&self.manifest.layers);
+        let layers = layers.map(|((layer, diff_id), signed)| VerifiedLayer {
             diff_id: *diff_id,
             size: layer.content.as_ref().map_or(0, |content| content.size),
             entry: layer.entry.clone(),
             stored: layer.stored,
+            signed: signed.digest,
+        });
+        let layers: Vec<_> = layers.collect();
+        let mut blobs = layers.iter().zip(&self.manifest.layers);
+        let has_signed_blobs = blobs.all(|(layer, signed)| {
+            [(layer.stored, layer.entry.size), (layer.diff_id, layer.size)].contains(&(signed.digest, signed.size))
         });
         VerifiedImage {
             name: self.name.clone(),
             claimed: inventory.claimed_names().to_vec(),
             manifest: self.manifest_id.clone(),
+            manifest_bytes: Arc::clone(&self.manifest_bytes),
+            has_signed_blobs,
             index: self.index.clone(),
             platform: half.config.platform.clone(),
             config: half.config_digest,
             config_entry: half.config_entry.clone(),
-            layers: layers.collect(),
+            layers,
             form: inventory.form(),
         }
     }
