@@ -690,7 +690,9 @@ impl fmt::Display for Verdict {
                 writeln!(f, "undecided: {subject}")?;
                 self.report.write_findings(f)?;
                 match self.report.handed_on {
-                    Some(_) => writeln!(f, "  the image was verified; what became of it is not known"),
+                    Some(_) => {
+                        writeln!(f, "  the image was verified, but it is not certain that it was handed on whole")
+                    }
                     None => writeln!(f, "  nothing is known about whether it may be loaded"),
                 }
             }

@@ -102,9 +102,12 @@ impl<S: Source> Verifier<S> {
     }
 
     /// Verifies the archive in a file. The file is opened once; what is hashed is what was opened.
+    ///
+    /// To hand on what was verified, open the file with [`open_archive`], verify it with [`verify_archive`](Self::verify_archive), and give
+    /// both to one of the functions in [`image::write`](crate::image::write).
     pub fn verify(&self, archive: &Path) -> Verdict {
         let shown = archive.display().to_string();
-        match open_file(archive) {
+        match open_archive(archive) {
             Ok(file) => self.verify_archive(file, &shown),
             Err(message) => Verdict::not_started("archive-unreadable", &message, &shown),
         }
@@ -223,7 +226,12 @@ fn agreed_file<S: Source>(
     })
 }
 
-fn open_file(path: &Path) -> Result<File, String> {
+/// Opens the archive in a file, for verifying it and for writing what was verified.
+///
+/// # Errors
+///
+/// A message that names the path, if it cannot be opened or is no regular file.
+pub fn open_archive(path: &Path) -> Result<File, String> {
     let failed = |e: std::io::Error| format!("cannot read {}: {e}", quoted(&path.display().to_string()));
     // Looked at before it is opened: opening a FIFO would wait for ever.
     let found = fs::metadata(path).map_err(failed)?;

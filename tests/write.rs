@@ -233,8 +233,9 @@ fn the_signed_manifest_survives_where_its_blobs_are_there() {
         for (from, archive) in forms(&image, &[NAME]) {
             let verified = verified(&image, &archive);
             // What is not there cannot be handed on, and what was compressed by somebody else cannot be compressed to the same bytes.
-            let is_there =
-                |blob: &[u8]| blob.is_empty() || (0..archive.len()).step_by(512).any(|at| archive[at..].starts_with(blob));
+            let is_there = |blob: &[u8]| {
+                blob.is_empty() || (0..archive.len()).step_by(512).any(|at| archive[at..].starts_with(blob))
+            };
             let as_signed =
                 image.blobs.iter().zip(&image.layers).all(|((_, blob), layer)| blob == layer || is_there(blob));
             assert_eq!(verified.has_signed_blobs(), as_signed, "{kind}, {from}");
@@ -381,7 +382,12 @@ fn a_byte_that_changed_after_the_check_is_never_handed_on() {
                         }
                     }
                 }
-                assert!(refused > 0 && same * 20 < refused, "{kind}, {from}, {form:?}: {same} of {refused}");
+                let copied =
+                    form == As::Oci && verified.layers().iter().all(|layer| layer.stored_digest() == layer.diff_id());
+                assert!(
+                    refused > 0 && same * 4 < refused && (!copied || same == 0),
+                    "{kind}, {from}, {form:?}: {same}"
+                );
             }
         }
     }
@@ -402,7 +408,9 @@ fn large_layers_that_changed_are_cut_where_they_changed() {
                     let mut out = Vec::new();
                     let error = write_to(form, std::slice::from_ref(&verified), changed.as_slice(), &mut out);
                     let what = format!("{kind}, {from}, {form:?}, byte {at}");
-                    let Err(WriteError::Changed { entry, expected, found }) = error else { panic!("{what}: {error:?}") };
+                    let Err(WriteError::Changed { entry, expected, found }) = error else {
+                        panic!("{what}: {error:?}")
+                    };
                     assert!(entry.contains(&hex(&image.layers[0])) || entry.starts_with("blobs/sha256/"), "{what}");
                     assert_ne!(expected, found, "{what}");
                     // The pieces before the change went out already; they need not be those of the good archive after it.
@@ -420,11 +428,11 @@ fn another_archive_is_not_the_one_that_was_verified() {
     let (image, other) = (Image::small(), Image::new(&[layer("x", b"y"), layer("z", b"z")], Stored::Gzip));
     let archive = tar(&classic(&image, &[NAME]));
     let verified = verified(&image, &archive);
-    let others =
-        [("another image", tar(&classic(&other, &[NAME]))), ("another form", tar(&oci_archive(&image, &[NAME]))), (
-            "nothing",
-            Vec::new(),
-        )];
+    let others = [
+        ("another image", tar(&classic(&other, &[NAME]))),
+        ("another form", tar(&oci_archive(&image, &[NAME]))),
+        ("nothing", Vec::new()),
+    ];
     for (what, other) in others {
         for form in BOTH {
             let mut out = Vec::new();

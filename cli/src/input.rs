@@ -6,6 +6,7 @@ use std::path::Path;
 
 use plimsoll::limits::MetadataLimits;
 use plimsoll::text::quoted;
+use plimsoll::verify::open_archive;
 
 /// The bytes of the pinned root, as far as the limit for roots goes.
 pub(crate) fn root(path: &Path) -> Result<Vec<u8>, String> {
@@ -24,8 +25,16 @@ pub(crate) fn root(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// The archive that the arguments name, opened, and what to call it.
+pub(crate) fn archive(path: &Path) -> Result<(File, String), String> {
+    if path.as_os_str() == "-" {
+        return Ok((standard_input()?, "standard input".to_owned()));
+    }
+    Ok((open_archive(path)?, path.display().to_string()))
+}
+
 /// The archive on standard input: the file itself where that is one, else a copy on disk, for an archive is read in any order.
-pub(crate) fn standard_input() -> Result<File, String> {
+fn standard_input() -> Result<File, String> {
     let failed = |e: io::Error| format!("cannot read the archive from standard input: {e}");
     if let Some(file) = redirected_file() {
         return Ok(file);

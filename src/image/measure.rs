@@ -96,23 +96,17 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
     fn layer(&self, entry: &Entry) -> Result<Layer, ArchiveError> {
         let compression = compression(self.archive, entry)?;
         let spread = self.cores > 1 && entry.size > self.fair_share;
-        let mut stored = Stored {
-            queue: self,
-            entry,
-            section: Section::new(self.archive, entry),
-            hasher: Sha256Hasher::new(),
-        };
+        let mut stored =
+            Stored { queue: self, entry, section: Section::new(self.archive, entry), hasher: Sha256Hasher::new() };
         let content = match compression {
             Some(compression) if spread => thread::scope(|scope| {
                 let decoder = decoder(entry, compression, ahead(scope, &mut stored), self.limits)?;
                 self.content(entry, compression, ahead(scope, decoder))
             })
             .map(Some),
-            Some(compression) => {
-                decoder(entry, compression, BufReader::with_capacity(CHUNK, &mut stored), self.limits)
-                    .and_then(|decoder| self.content(entry, compression, BufReader::with_capacity(CHUNK, decoder)))
-                    .map(Some)
-            }
+            Some(compression) => decoder(entry, compression, BufReader::with_capacity(CHUNK, &mut stored), self.limits)
+                .and_then(|decoder| self.content(entry, compression, BufReader::with_capacity(CHUNK, decoder)))
+                .map(Some),
             None if spread => {
                 stored.hash_behind();
                 Ok(None)

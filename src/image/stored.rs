@@ -57,10 +57,7 @@ impl<R: ReadAt + ?Sized> Read for Section<'_, R> {
 }
 
 /// How an entry is compressed, by its first bytes.
-pub(crate) fn compression<R: ReadAt + ?Sized>(
-    archive: &R,
-    entry: &Entry,
-) -> Result<Option<Compression>, ArchiveError> {
+pub(crate) fn compression<R: ReadAt + ?Sized>(archive: &R, entry: &Entry) -> Result<Option<Compression>, ArchiveError> {
     let mut magic = [0; 8];
     let wanted = usize::try_from(entry.size).unwrap_or(magic.len()).min(magic.len());
     let start = magic.get_mut(..wanted).unwrap_or_default();

@@ -94,6 +94,12 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    /// An error of whoever puts the new archive in its place; `what` says what could not be written.
+    #[must_use]
+    pub fn unwritable(what: String, source: io::Error) -> Self {
+        Self::Write { what, source }
+    }
+
     /// The stable code of the finding that reports it, in kebab-case.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -543,7 +549,9 @@ fn outcome<R: ReadAt + ?Sized>(
         (Err(Fault::Write(error)), _) => Err(error),
         (Err(_), Some(fault)) => Err(unreadable(file, fault)),
         (Err(Fault::Content(refusal)), None) => Err(unreadable(file, refusal.into())),
-        (Err(Fault::Source(source)), None) => Err(WriteError::Read { what: format!("cannot read {}", file.name), source }),
+        (Err(Fault::Source(source)), None) => {
+            Err(WriteError::Read { what: format!("cannot read {}", file.name), source })
+        }
     }
 }
 
