@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::client::{ClientError, Undecided};
 use crate::image::error::Refusal;
+use crate::image::write::WriteError;
 use crate::image::{BlobId, VerifiedImage, VerifiedLayer};
 use crate::map::{Answer, Disagreement, LookupError, Says, Unreached};
 use crate::name::ImageName;
@@ -42,6 +43,50 @@ pub(crate) struct Report {
     /// By a map instead of one repository: those that were asked, in the order in which they were first asked.
     pub(crate) repositories: Vec<RepositoryReport>,
     pub(crate) findings: Vec<Finding>,
+    /// What became of the image after it was verified, if that was asked for.
+    pub(crate) handed_on: Option<HandedOn>,
+}
+
+/// What became of an image after it was verified.
+#[derive(Debug, Clone)]
+pub(crate) enum HandedOn {
+    Loaded(Loaded),
+    Exported(Exported),
+    /// Something went wrong, which the findings say.
+    Failed,
+}
+
+/// A verified image that a loader took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Loaded {
+    into: String,
+    form: String,
+    names: Vec<String>,
+    output: String,
+}
+
+/// A verified image that was written to a file or folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    to: String,
+    form: String,
+    names: Vec<String>,
+}
+
+impl Loaded {
+    /// `into` is the loader's command line, `form` the form of the archive that it was given, `output` what it printed.
+    #[must_use]
+    pub fn new(into: &str, form: &str, output: &str) -> Self {
+        Self { into: into.to_owned(), form: form.to_owned(), names: Vec::new(), output: output.to_owned() }
+    }
+}
+
+impl Exported {
+    /// `to` is the place of the new archive, `form` its form.
+    #[must_use]
+    pub fn new(to: &str, form: &str) -> Self {
+        Self { to: to.to_owned(), form: form.to_owned(), names: Vec::new() }
+    }
 }
 
 /// The archive as it was given.
@@ -328,6 +373,18 @@ impl From<&Refusal> for Finding {
     }
 }
 
+impl From<&WriteError> for Finding {
+    fn from(error: &WriteError) -> Self {
+        let finding = Self::new(error.code(), with_causes(error));
+        match error {
+            WriteError::Changed { entry, expected, found } => {
+                Self { expected: Some(expected.clone()), found: Some(found.clone()), ..finding }.about(entry)
+            }
+            WriteError::Read { .. } | WriteError::Write { .. } => finding,
+        }
+    }
+}
+
 /// An error and its causes, each of which says only what the one above does not.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     match error.source() {
@@ -356,6 +413,57 @@ impl Verdict {
     pub fn not_started(code: &'static str, message: &str, archive: &str) -> Self {
         let archive = ArchiveReport { path: archive.to_owned(), ..ArchiveReport::default() };
         Self::undecided(vec![Finding::new(code, message)], Report { archive, ..Report::default() })
+    }
+
+    /// The same verdict, if it is "trusted", of an image that a loader took. Any other is returned as it is.
+    #[must_use]
+    pub fn with_loaded(mut self, loaded: Loaded) -> Self {
+        if self.is_trusted() {
+            self.report.handed_on = Some(HandedOn::Loaded(Loaded { names: self.loaded_names(), ..loaded }));
+        }
+        self
+    }
+
+    /// The same verdict, if it is "trusted", of an image that was written elsewhere. Any other is returned as it is.
+    #[must_use]
+    pub fn with_exported(mut self, exported: Exported) -> Self {
+        if self.is_trusted() {
+            self.report.handed_on = Some(HandedOn::Exported(Exported { names: self.loaded_names(), ..exported }));
+        }
+        self
+    }
+
+    /// The names under which the images are handed on.
+    fn loaded_names(&self) -> Vec<String> {
+        self.images().flat_map(VerifiedImage::loaded_names).collect()
+    }
+
+    /// What a verdict that was "trusted" becomes when the image could not be written: "untrusted" if the archive is not what was verified
+    /// any more, else "undecided". Any other is returned as it is.
+    #[must_use]
+    pub fn not_written(self, error: &WriteError) -> Self {
+        let decision = match error {
+            WriteError::Changed { .. } => Decision::Untrusted,
+            WriteError::Read { .. } | WriteError::Write { .. } => Decision::Undecided,
+        };
+        self.failed(decision, Finding::from(error))
+    }
+
+    /// What a verdict that was "trusted" becomes when the image was not handed on, for a reason that is not the archive's: "undecided".
+    /// Any other is returned as it is.
+    ///
+    /// `code` is a stable kebab-case code, `message` is for people.
+    #[must_use]
+    pub fn not_loaded(self, code: &'static str, message: &str) -> Self {
+        self.failed(Decision::Undecided, Finding::new(code, message))
+    }
+
+    fn failed(self, decision: Decision, finding: Finding) -> Self {
+        if !self.is_trusted() {
+            return self;
+        }
+        let handed_on = Some(HandedOn::Failed);
+        Self { decision, report: Report { findings: vec![finding], handed_on, ..self.report } }
     }
 
     /// The verified image, if the verdict is "trusted"; the first, if the archive holds several.
@@ -470,6 +578,8 @@ struct Json<'v> {
     metadata: Option<&'v MetadataReport>,
     repositories: &'v [RepositoryReport],
     packages: JsonPackages,
+    loaded: Option<&'v Loaded>,
+    exported: Option<&'v Exported>,
     findings: &'v [Finding],
 }
 
@@ -540,7 +650,41 @@ impl<'v> Json<'v> {
             metadata: report.metadata.as_ref(),
             repositories: &report.repositories,
             packages: JsonPackages { checked: false },
+            loaded: report.handed_on.as_ref().and_then(HandedOn::loaded),
+            exported: report.handed_on.as_ref().and_then(HandedOn::exported),
             findings: &report.findings,
+        }
+    }
+}
+
+impl HandedOn {
+    fn loaded(&self) -> Option<&Loaded> {
+        match self {
+            Self::Loaded(loaded) => Some(loaded),
+            Self::Exported(_) | Self::Failed => None,
+        }
+    }
+
+    fn exported(&self) -> Option<&Exported> {
+        match self {
+            Self::Exported(exported) => Some(exported),
+            Self::Loaded(_) | Self::Failed => None,
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let as_names = |names: &[String]| match names {
+            [] => "without a name".to_owned(),
+            names => format!("as {}", names.join(", ")),
+        };
+        match self {
+            Self::Loaded(Loaded { into, names, .. }) => {
+                writeln!(f, "  loaded    {} by {}", as_names(names), escaped(into))
+            }
+            Self::Exported(Exported { to, form, names }) => {
+                writeln!(f, "  exported  {} to {}, {}", as_names(names), escaped(to), escaped(form))
+            }
+            Self::Failed => Ok(()),
         }
     }
 }
@@ -588,7 +732,12 @@ impl fmt::Display for Verdict {
             Decision::Undecided => {
                 writeln!(f, "undecided: {subject}")?;
                 self.report.write_findings(f)?;
-                writeln!(f, "  nothing is known about whether it may be loaded")
+                match self.report.handed_on {
+                    Some(_) => {
+                        writeln!(f, "  the image was verified, but it is not certain that it was handed on whole")
+                    }
+                    None => writeln!(f, "  nothing is known about whether it may be loaded"),
+                }
             }
         }
     }
@@ -623,7 +772,8 @@ impl Report {
             metadata.write(f)?;
         }
         self.write_repositories(f)?;
-        writeln!(f, "  not checked: packages, files")
+        writeln!(f, "  not checked: packages, files")?;
+        self.handed_on.as_ref().map_or(Ok(()), |handed_on| handed_on.write(f))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The arguments of the command.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,6 +25,94 @@ pub(crate) enum Command {
     /// Verify an image archive against a TUF repository, without loading it
     #[command(after_help = EXIT_CODES)]
     Verify(Box<Verify>),
+    /// Verify an image archive, and give exactly what was verified to docker load, or to another loader
+    #[command(after_help = LOAD_HELP)]
+    Load(Box<Load>),
+    /// Verify an image archive, and write exactly what was verified as a new archive
+    #[command(after_help = EXPORT_HELP)]
+    Export(Box<Export>),
+}
+
+const LOAD_HELP: &str = "Exit codes: 0 trusted and loaded, 1 not trusted, 2 could not be decided, or the loader failed. \
+Nothing is started unless the archive is trusted. What the loader prints goes to standard error.";
+const EXPORT_HELP: &str = "Exit codes: 0 trusted and written, 1 not trusted, 2 could not be decided, or not written. \
+A file takes its place only when it is whole.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    #[command(flatten)]
+    pub(crate) verify: Verify,
+
+    /// The loader: docker load, podman load, nerdctl load or ctr images import -
+    #[arg(long, value_enum, value_name = "LOADER", default_value_t = Loader::Docker)]
+    pub(crate) into: Loader,
+
+    /// Instead of --into: a program that reads the archive from its standard input. No shell is involved
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "into")]
+    pub(crate) into_command: Option<OsString>,
+
+    /// An argument for --into-command, or one more for the loader of --into; repeat it for each
+    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
+    pub(crate) into_arg: Vec<OsString>,
+
+    /// The form of the archive that the loader is given
+    #[arg(long = "as", value_enum, value_name = "FORM", default_value_t = Tar::DockerArchive)]
+    pub(crate) form: Tar,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) verify: Verify,
+
+    /// The new file or folder; `-` is standard output, and then the verdict goes to standard error
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+
+    /// The form of the new archive
+    #[arg(long = "as", value_enum, value_name = "FORM", default_value_t = Form::DockerArchive)]
+    pub(crate) form: Form,
+
+    /// Replace a file that is there already
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Programs that load an archive from their standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Loader {
+    /// docker load
+    Docker,
+    /// podman load
+    Podman,
+    /// nerdctl load
+    Nerdctl,
+    /// ctr images import -
+    Ctr,
+}
+
+/// The forms that are one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tar {
+    /// As `docker save` writes it, in its classic form: every loader takes it
+    DockerArchive,
+    /// An OCI image layout in a tar: podman, containerd and Docker's containerd store take it
+    OciArchive,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// As `docker save` writes it, in its classic form: every loader takes it
+    DockerArchive,
+    /// An OCI image layout in a tar: podman, containerd and Docker's containerd store take it
+    OciArchive,
+    /// An OCI image layout in a folder
+    OciDir,
+}
+
+/// The word for a value on the command line, which is also that in the verdict.
+pub(crate) fn word(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 #[derive(Debug, Args)]

@@ -26,8 +26,16 @@ pub(crate) fn root(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// The archive that the arguments name, opened, and what to call it.
+pub(crate) fn archive(path: &Path, limits: &ArchiveLimits) -> (Result<Archive, ArchiveError>, String) {
+    if path.as_os_str() == "-" {
+        return (standard_input(limits), "standard input".to_owned());
+    }
+    (Archive::open(path, limits), path.display().to_string())
+}
+
 /// The archive on standard input: the file itself where that is one, else a copy on disk, for an archive is read in any order.
-pub(crate) fn standard_input(limits: &ArchiveLimits) -> Result<Archive, ArchiveError> {
+fn standard_input(limits: &ArchiveLimits) -> Result<Archive, ArchiveError> {
     match redirected_file() {
         Some(file) => Archive::from_file(file, limits),
         None => Archive::from_reader(io::stdin(), limits),

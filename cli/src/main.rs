@@ -1,9 +1,12 @@
 //! The plimsoll command: reads arguments, asks the library, prints the verdict. No decision is made here.
 //!
-//! Exit codes: 0 trusted, 1 not trusted, 2 undecided. With `--format json` standard output is one JSON object whatever happens.
+//! Exit codes: 0 trusted (and loaded or written, if that was asked for), 1 not trusted, 2 undecided. With `--format json` standard output is
+//! one JSON object whatever happens; where it takes an exported archive, standard error is.
 
 mod args;
+mod export;
 mod input;
+mod load;
 mod map;
 mod repository;
 mod show;
@@ -14,6 +17,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use plimsoll::client::{Client, Store};
+use plimsoll::image::archive::Archive;
 use plimsoll::verdict::Verdict;
 use plimsoll::verify::Verifier;
 
@@ -22,22 +26,31 @@ use crate::args::{Arguments, Command, Format, Verify};
 fn main() -> ExitCode {
     match Arguments::try_parse() {
         Ok(Arguments { command: Command::Verify(arguments) }) => {
-            let format = arguments.format;
-            let verdict = verify(*arguments).unwrap_or_else(|verdict| *verdict);
-            show::verdict(&verdict, format)
+            let verdict = verify(&arguments).map_or_else(|verdict| *verdict, |(verdict, _)| verdict);
+            show::verdict(&verdict, arguments.format)
+        }
+        Ok(Arguments { command: Command::Load(arguments) }) => {
+            let verdict = load::load(&arguments).unwrap_or_else(|verdict| *verdict);
+            show::verdict(&verdict, arguments.verify.format)
+        }
+        Ok(Arguments { command: Command::Export(arguments) }) => {
+            let verdict = export::export(&arguments).unwrap_or_else(|verdict| *verdict);
+            let show = if export::is_standard_output(&arguments) { show::verdict_aside } else { show::verdict };
+            show(&verdict, arguments.verify.format)
         }
         Err(error) => usage(&error),
     }
 }
 
-/// `Err` holds the verdict "undecided": something that is needed before any check is not there.
-fn verify(arguments: Verify) -> Result<Verdict, Box<Verdict>> {
+/// The verdict on an archive, and the archive, opened once. `Err` holds a verdict that is not "trusted": there is no archive to check, or something
+/// that is needed before any check is not there.
+fn verify(arguments: &Verify) -> Result<(Verdict, Archive), Box<Verdict>> {
     let path = arguments.archive.display().to_string();
     let not_started = |code, message: String| Box::new(Verdict::not_started(code, &message, &path));
 
     let mut verifier = match (&arguments.map, &arguments.root) {
         (Some(map), _) => {
-            Verifier::by_map(map::repositories(map, &arguments).map_err(|(code, e)| not_started(code, e))?)
+            Verifier::by_map(map::repositories(map, arguments).map_err(|(code, e)| not_started(code, e))?)
         }
         (None, Some(root)) => {
             let root = input::root(root).map_err(|e| not_started("pinned-root-unreadable", e))?;
@@ -52,24 +65,20 @@ fn verify(arguments: Verify) -> Result<Verdict, Box<Verdict>> {
     };
     let limits = arguments.limits();
     verifier = verifier.with_limits(limits.clone());
-    if let Some(image) = arguments.image {
-        verifier = verifier.with_image(image);
+    if let Some(image) = &arguments.image {
+        verifier = verifier.with_image(image.clone());
     }
-    if let Some(platform) = arguments.platform {
-        verifier = verifier.with_platform(platform);
+    if let Some(platform) = &arguments.platform {
+        verifier = verifier.with_platform(platform.clone());
     }
     if let Some(progress) = show::progress() {
         verifier = verifier.with_progress(progress);
     }
 
-    if path != "-" {
-        return Ok(verifier.verify(&arguments.archive));
+    match input::archive(&arguments.archive, &limits) {
+        (Ok(archive), shown) => Ok((verifier.verify_opened(&archive, &shown), archive)),
+        (Err(error), shown) => Err(Box::new(verifier.not_opened(error, &shown))),
     }
-    const SHOWN: &str = "standard input";
-    Ok(match input::standard_input(&limits) {
-        Ok(archive) => verifier.verify_opened(&archive, SHOWN),
-        Err(error) => verifier.not_opened(error, SHOWN),
-    })
 }
 
 /// Help and version are what was asked for; all else is wrong usage, reported as JSON too if that was asked for.
@@ -82,7 +91,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     show::diagnostic(&show::printable(&text));
     if asked_for_json() {
         let message = show::first_line(&text);
-        return show::verdict(&Verdict::not_started("usage", &message, ""), Format::Json);
+        let verdict = Verdict::not_started("usage", &message, "");
+        let show = if export::asked_for_standard_output() { show::verdict_aside } else { show::verdict };
+        return show(&verdict, Format::Json);
     }
     ExitCode::from(2)
 }
@@ -92,7 +103,7 @@ an archive whose name starts with a hyphen goes after --\n";
 
 /// An archive may be called `-h.tar`. Exit code 0 means "trusted", so it must not come from a name that only looks like an option.
 fn asked_for_help_alone() -> bool {
-    let alone = ["verify", "help", "--help", "-h", "--version", "-V"];
+    let alone = ["verify", "load", "export", "help", "--help", "-h", "--version", "-V"];
     std::env::args_os().skip(1).all(|argument| alone.iter().any(|a| argument == *a))
 }
 

@@ -12,15 +12,23 @@ use plimsoll::verdict::Verdict;
 
 use crate::args::Format;
 
-/// Prints the verdict; the exit code is a projection of it. A verdict that nobody could read counts as undecided.
+/// Prints the verdict on standard output; the exit code is a projection of it. A verdict that nobody could read counts as undecided.
 pub(crate) fn verdict(verdict: &Verdict, format: Format) -> ExitCode {
+    print(verdict, format, io::stdout())
+}
+
+/// The same on standard error, for standard output is taken.
+pub(crate) fn verdict_aside(verdict: &Verdict, format: Format) -> ExitCode {
+    print(verdict, format, io::stderr())
+}
+
+fn print(verdict: &Verdict, format: Format, mut to: impl Write + IsTerminal) -> ExitCode {
     let text = match format {
         Format::Json => verdict.to_json(),
-        Format::Human if colours(&io::stdout()) => coloured(verdict),
+        Format::Human if colours(&to) => coloured(verdict),
         Format::Human => verdict.to_string(),
     };
-    let written = io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
-    match written {
+    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
         Ok(()) => ExitCode::from(verdict.exit_code()),
         Err(e) => {
             diagnostic(&format!("plimsoll: cannot print the verdict: {e}\n"));

@@ -15,6 +15,7 @@
 //! - All mismatches are reported, up to a bound, what matters most first.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::digest::Sha256;
 use crate::image::claims::ClaimedImage;
@@ -42,6 +43,7 @@ pub struct SignedImage {
     name: ImageName,
     manifest: Manifest,
     manifest_id: BlobId,
+    manifest_bytes: Arc<[u8]>,
     index: Option<BlobId>,
     /// The index itself does not list the manifest; an index within it has to, for this platform.
     listed_within: Option<Platform>,
@@ -64,9 +66,10 @@ impl SignedImage {
         limits: &ArchiveLimits,
     ) -> Result<Self, Refusal> {
         selected_by(name, manifest)?;
+        let manifest_bytes = Arc::from(manifest);
         let (manifest, manifest_id) = signed_manifest(name, manifest, limits)?;
-        let (name, platform) = (name.clone(), platform.cloned());
-        Ok(Self { name, manifest, manifest_id, index: None, listed_within: None, platform })
+        let (name, index, platform) = (name.clone(), None, platform.cloned());
+        Ok(Self { name, manifest, manifest_id, manifest_bytes, index, listed_within: None, platform })
     }
 
     /// An image whose signed target is an index; `platform_manifest` is the manifest of `platform`, which the index must list.
@@ -98,7 +101,8 @@ impl SignedImage {
             listed_within = None;
         }
         let (name, index, platform) = (name.clone(), Some(index_id), Some(platform));
-        Ok(Self { name, manifest, manifest_id, index, listed_within, platform })
+        let manifest_bytes = Arc::from(platform_manifest);
+        Ok(Self { name, manifest, manifest_id, manifest_bytes, index, listed_within, platform })
     }
 
     /// The reference it was made for.
@@ -425,21 +429,31 @@ impl SignedImage {
     }
 
     fn verified<R>(&self, half: &Half<'_>, image: &ClaimedImage, inventory: &MeasuredInventory<R>) -> VerifiedImage {
-        let layers = half.layers.iter().zip(&half.config.diff_ids).map(|(layer, diff_id)| VerifiedLayer {
+        // The check has passed, so there are as many of one as of the other.
+        let layers = half.layers.iter().zip(&half.config.diff_ids).zip(&self.manifest.layers);
+        let layers = layers.map(|((layer, diff_id), signed)| VerifiedLayer {
             diff_id: *diff_id,
             size: layer.content.as_ref().map_or(0, |content| content.size),
             entry: layer.entry.clone(),
             stored: layer.stored,
+            signed: signed.digest,
+        });
+        let layers: Vec<_> = layers.collect();
+        let mut blobs = layers.iter().zip(&self.manifest.layers);
+        let has_signed_blobs = blobs.all(|(layer, signed)| {
+            [(layer.stored, layer.entry.size), (layer.diff_id, layer.size)].contains(&(signed.digest, signed.size))
         });
         VerifiedImage {
             name: self.name.clone(),
             claimed: image.names.clone(),
             manifest: self.manifest_id.clone(),
+            manifest_bytes: Arc::clone(&self.manifest_bytes),
+            has_signed_blobs,
             index: self.index.clone(),
             platform: half.config.platform.clone(),
             config: half.config_digest,
             config_entry: half.config_entry.clone(),
-            layers: layers.collect(),
+            layers,
             form: inventory.form(),
         }
     }

@@ -1,4 +1,5 @@
-//! One tar header block, and the special headers that correct the next one [POSIX.1 pax, ustar and pax interchange formats; GNU tar].
+//! One tar header block, read or written, and the special headers that correct the next one [POSIX.1 pax, ustar and pax interchange
+//! formats; GNU tar].
 //!
 //! Nothing here reads: blocks and the content of special headers are given. What two readers would take differently is refused.
 //!
@@ -16,6 +17,44 @@ use crate::text::quoted;
 pub(crate) const BLOCK: usize = 512;
 /// How many octal digits of a size fit a header: 8 GiB and more need PAX or base-256.
 const OCTAL_MAX: u64 = 0o77_777_777_777;
+
+/// The header blocks of a regular file: POSIX ustar, and before it a PAX header with the size if that does not fit. All else is fixed.
+///
+/// `name` has at most 100 bytes.
+pub(crate) fn file_header(name: &str, size: u64) -> Vec<u8> {
+    if size <= OCTAL_MAX {
+        return block(name, b'0', size).to_vec();
+    }
+    let record = pax_size(size);
+    let mut padded = [0; BLOCK];
+    put(&mut padded, 0, record.as_bytes());
+    let content = u64::try_from(record.len()).unwrap_or(0);
+    [block("PaxHeaders/size", b'x', content), padded, block(name, b'0', 0)].concat()
+}
+
+/// `LENGTH size=SIZE\n`, where the length counts its own two digits: a size that needs the record has 10 to 20.
+fn pax_size(size: u64) -> String {
+    let rest = format!(" size={size}\n");
+    format!("{}{rest}", rest.len().saturating_add(2))
+}
+
+fn block(name: &str, kind: u8, size: u64) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    put(&mut block, 0, name.as_bytes());
+    put(&mut block, 100, b"0000644\x000000000\x000000000\0");
+    put(&mut block, 124, format!("{size:011o}\x0000000000000\0        ").as_bytes());
+    put(&mut block, 156, &[kind]);
+    put(&mut block, 257, b"ustar\x0000");
+    let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+    put(&mut block, 148, format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
+fn put(block: &mut [u8; BLOCK], at: usize, bytes: &[u8]) {
+    for (to, from) in block.iter_mut().skip(at).zip(bytes) {
+        *to = *from;
+    }
+}
 
 /// A header block and where its fields are [POSIX.1 pax, ustar interchange format; GNU tar manual, basic tar format].
 pub(crate) struct RawHeader<'a>(pub(crate) &'a [u8; BLOCK]);
@@ -306,7 +345,12 @@ pub(crate) fn header_fault(at: u64, message: impl Into<String>) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+    use crate::image::read_at::ReadAt;
+    use crate::image::tar::Table;
+    use crate::limits::ArchiveLimits;
 
     #[test]
     fn octal_numbers_are_octal_numbers() {
@@ -386,6 +430,45 @@ mod tests {
             let got = PaxRecord::take(&mut rest).map(|r| (r.key, r.value));
             assert_eq!(got, *expected, "{}", String::from_utf8_lossy(bytes));
             assert!(got.is_none() || rest.is_empty());
+        }
+    }
+
+    /// A tar of one file of nothing but zeros, which nobody has to store.
+    struct Sparse {
+        start: Vec<u8>,
+        size: u64,
+    }
+
+    impl ReadAt for Sparse {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            let left = usize::try_from(self.size()?.saturating_sub(offset)).unwrap().min(buf.len());
+            let buf = &mut buf[..left];
+            buf.fill(0);
+            self.start.read_at(buf, offset)?;
+            Ok(buf.len())
+        }
+
+        fn size(&self) -> io::Result<u64> {
+            let end = u64::try_from(self.start.len()).map_err(io::Error::other)?;
+            Ok(end + self.size.next_multiple_of(512) + 1024)
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_by_our_own_reader_and_by_others() {
+        let gib = 1 << 30;
+        for size in [0, 1, 511, 512, 4 * gib, 8 * gib - 1, 8 * gib, 8 * gib + 1, 1024 * gib, 1 << 60] {
+            let name = "blobs/sha256/".to_owned() + &"0123456789abcdef".repeat(4);
+            let archive = Sparse { start: file_header(&name, size), size };
+            assert_eq!(archive.start.len(), if size < 8 * gib { BLOCK } else { 3 * BLOCK }, "{size}");
+            let table = Table::read(&archive, &ArchiveLimits::default()).unwrap();
+            let entry = table.get(&name).unwrap();
+            assert_eq!((entry.size, entry.offset), (size, u64::try_from(archive.start.len()).unwrap()));
+            assert_eq!(table.iter().count(), 1);
+
+            let mut other = ::tar::Archive::new(archive.start.as_slice());
+            let entry = other.entries().unwrap().next().unwrap().unwrap();
+            assert_eq!((entry.size(), entry.path_bytes().as_ref()), (size, name.as_bytes()), "{size}");
         }
     }
 }

@@ -10,13 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use flate2::bufread::MultiGzDecoder;
-
 use crate::digest::Sha256Hasher;
 use crate::image::ahead::{CHUNK, ahead};
-use crate::image::error::{ArchiveError, Code, Refusal};
-use crate::image::inventory::{Content, Layer, became_shorter, read_failed};
-use crate::image::read_at::{ReadAt, read_full};
+use crate::image::error::{ArchiveError, Refusal};
+use crate::image::inventory::{Content, Layer};
+use crate::image::read_at::ReadAt;
+use crate::image::stored::{Section, compression, corrupt, decoder};
 use crate::image::tar::{Compression, Entry};
 use crate::limits::{ArchiveLimits, bound};
 use crate::text::escaped;
@@ -95,17 +94,17 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
     }
 
     fn layer(&self, entry: &Entry) -> Result<Layer, ArchiveError> {
-        let compression = self.compression(entry)?;
+        let compression = compression(self.archive, entry)?;
         let spread = self.cores > 1 && entry.size > self.fair_share;
-        let mut stored = Stored { queue: self, entry, at: 0, hasher: Sha256Hasher::new(), fault: None };
+        let mut stored =
+            Stored { queue: self, entry, section: Section::new(self.archive, entry), hasher: Sha256Hasher::new() };
         let content = match compression {
             Some(compression) if spread => thread::scope(|scope| {
-                let decoder = self.decoder(entry, compression, ahead(scope, &mut stored))?;
+                let decoder = decoder(entry, compression, ahead(scope, &mut stored), self.limits)?;
                 self.content(entry, compression, ahead(scope, decoder))
             })
             .map(Some),
-            Some(compression) => self
-                .decoder(entry, compression, BufReader::with_capacity(CHUNK, &mut stored))
+            Some(compression) => decoder(entry, compression, BufReader::with_capacity(CHUNK, &mut stored), self.limits)
                 .and_then(|decoder| self.content(entry, compression, BufReader::with_capacity(CHUNK, decoder)))
                 .map(Some),
             None if spread => {
@@ -115,18 +114,6 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
             None => Ok(None),
         };
         stored.finish(compression.is_some(), content)
-    }
-
-    /// How the entry is compressed, by its first bytes.
-    fn compression(&self, entry: &Entry) -> Result<Option<Compression>, ArchiveError> {
-        let mut magic = [0; 8];
-        let wanted = usize::try_from(entry.size).unwrap_or(magic.len()).min(magic.len());
-        let start = magic.get_mut(..wanted).unwrap_or_default();
-        let n = read_full(self.archive, start, entry.offset).map_err(|e| read_failed(&entry.name, e))?;
-        if n < wanted {
-            return Err(became_shorter(&entry.name).into());
-        }
-        Ok(Compression::of(start))
     }
 
     /// Hashes all that comes out of a decoder.
@@ -142,25 +129,6 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
             let n = chunk.len();
             size = self.grown(entry, size, n)?;
             unpacked.consume(n);
-        }
-    }
-
-    fn decoder<'r>(
-        &self,
-        entry: &Entry,
-        compression: Compression,
-        reader: impl BufRead + Send + 'r,
-    ) -> Result<Box<dyn Read + Send + 'r>, Refusal> {
-        match compression {
-            Compression::Gzip => Ok(Box::new(MultiGzDecoder::new(reader))),
-            Compression::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(reader).map_err(|e| corrupt(entry, compression, &e))?;
-                decoder.window_log_max(self.limits.zstd_window_log).map_err(|e| corrupt(entry, compression, &e))?;
-                Ok(Box::new(decoder))
-            }
-            other => Err(Refusal::new(Code::LayerCompression, escaped(&entry.name), "loaders differ on such a layer")
-                .expected("a plain, gzip or zstd layer")
-                .found(other.word())),
         }
     }
 
@@ -184,22 +152,12 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
     }
 }
 
-fn corrupt(entry: &Entry, compression: Compression, error: &io::Error) -> Refusal {
-    Refusal::new(
-        Code::LayerCorrupt,
-        escaped(&entry.name),
-        format!("the {} stream is damaged or something follows it", compression.word()),
-    )
-    .found(escaped(&error.to_string()))
-}
-
-/// The stored bytes of an entry: hashes what passes, and keeps what really went wrong, for a decoder reports it in its own words.
+/// The stored bytes of an entry: hashes and counts what passes.
 struct Stored<'a, R> {
     queue: &'a Queue<'a, R>,
     entry: &'a Entry,
-    at: u64,
+    section: Section<'a, R>,
     hasher: Sha256Hasher,
-    fault: Option<ArchiveError>,
 }
 
 impl<R: ReadAt + Sync> Read for Stored<'_, R> {
@@ -212,26 +170,11 @@ impl<R: ReadAt + Sync> Read for Stored<'_, R> {
 
 impl<R: ReadAt + Sync> Stored<'_, R> {
     fn read_unhashed(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = self.entry.size.saturating_sub(self.at);
-        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-        let Some(buf) = buf.get_mut(..wanted).filter(|buf| !buf.is_empty()) else { return Ok(0) };
-        let fault = match read_full(self.queue.archive, buf, self.entry.offset.saturating_add(self.at)) {
-            Ok(n) if n == wanted => {
-                self.advance(n);
-                return Ok(n);
-            }
-            Ok(_) => became_shorter(&self.entry.name).into(),
-            Err(e) => read_failed(&self.entry.name, e),
-        };
-        self.fault = Some(fault);
-        Err(io::Error::other("the archive could not be read"))
-    }
-
-    fn advance(&mut self, n: usize) {
-        let n = u64::try_from(n).unwrap_or(u64::MAX);
-        self.at = self.at.saturating_add(n);
+        let read = self.section.read(buf)?;
+        let n = u64::try_from(read).unwrap_or(u64::MAX);
         let done = self.queue.done.fetch_add(n, Ordering::Relaxed).saturating_add(n);
         (self.queue.progress)(done, self.queue.total);
+        Ok(read)
     }
 
     /// Reads everything in a thread of its own and hashes it in this one.
@@ -239,7 +182,7 @@ impl<R: ReadAt + Sync> Stored<'_, R> {
         let mut hasher = Sha256Hasher::new();
         thread::scope(|scope| {
             let mut chunks = ahead(scope, Unhashed(self));
-            // An error ends the loop as well; it is kept in `fault`.
+            // An error ends the loop as well; the section keeps it.
             while let Ok(chunk) = chunks.fill_buf() {
                 if chunk.is_empty() {
                     break;
@@ -254,12 +197,12 @@ impl<R: ReadAt + Sync> Stored<'_, R> {
 
     /// Reads what a decoder left, so that the digest is that of all stored bytes.
     fn finish(mut self, compressed: bool, content: Result<Option<Content>, Refusal>) -> Result<Layer, ArchiveError> {
-        let mut chunk = vec![0; usize::try_from(self.entry.size.saturating_sub(self.at)).unwrap_or(CHUNK).min(CHUNK)];
-        while self.fault.is_none() && self.at < self.entry.size {
-            // An error is kept in `fault`.
+        let mut chunk = vec![0; usize::try_from(self.section.left()).unwrap_or(CHUNK).min(CHUNK)];
+        while !self.section.is_faulty() && self.section.left() > 0 {
+            // The section keeps an error.
             let _ = self.read(&mut chunk);
         }
-        if let Some(fault) = self.fault {
+        if let Some(fault) = self.section.fault() {
             return Err(fault);
         }
         let stored = self.hasher.finish();

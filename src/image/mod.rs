@@ -10,6 +10,8 @@
 //! signed manifest ----------------------------------------------------> SignedImage -------+
 //! ```
 //!
+//! [`write`](mod@write) hands a verified image on, as a fresh archive of nothing else.
+//!
 //! # What is accepted
 //!
 //! docker-archives (`docker save` up to 24, podman, skopeo), hybrids with an OCI layout (`docker save` from 25 on) and oci-archives: tar
@@ -38,7 +40,9 @@
 //! 17. Every name in the archive is an allowed one.
 //! 19. Strict JSON.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::digest::Sha256;
 use crate::image::inventory::Form;
@@ -60,8 +64,10 @@ pub mod manifest;
 mod measure;
 mod oci;
 pub mod read_at;
+mod stored;
 pub mod tar;
 mod unpack;
+pub mod write;
 
 /// An image in an archive that was found to be the signed one. Only [`check::check`] makes it.
 ///
@@ -71,6 +77,8 @@ pub struct VerifiedImage {
     name: ImageName,
     claimed: Vec<ImageName>,
     manifest: BlobId,
+    manifest_bytes: Arc<[u8]>,
+    has_signed_blobs: bool,
     index: Option<BlobId>,
     platform: Platform,
     config: Sha256,
@@ -86,6 +94,8 @@ pub struct VerifiedLayer {
     size: u64,
     entry: Entry,
     stored: Sha256,
+    /// Of the blob that the signed manifest lists for it.
+    signed: Sha256,
 }
 
 /// What identifies a manifest or an index: media type, digest, size.
@@ -107,6 +117,15 @@ impl VerifiedImage {
         &self.name
     }
 
+    /// The names that loaders give it when it is written: the one that it was verified as, and those of the archive, all of them allowed.
+    /// In full, for podman would make `localhost/app` of a short one; sorted. A reference with a digest gives none: its tag, if there is one,
+    /// is only a claim.
+    #[must_use]
+    pub fn loaded_names(&self) -> Vec<String> {
+        let names: BTreeSet<&ImageName> = self.claimed.iter().chain([&self.name]).collect();
+        names.into_iter().filter(|name| name.digest().is_none()).map(ToString::to_string).collect()
+    }
+
     /// The names that the archive gives it, all of them allowed; sorted. Empty if it names none.
     #[must_use]
     pub fn claimed_names(&self) -> &[ImageName] {
@@ -117,6 +136,19 @@ impl VerifiedImage {
     #[must_use]
     pub fn manifest(&self) -> &BlobId {
         &self.manifest
+    }
+
+    /// The exact bytes of the signed manifest, which came from the repository: the archive need not hold them.
+    #[must_use]
+    pub fn manifest_bytes(&self) -> &[u8] {
+        &self.manifest_bytes
+    }
+
+    /// Whether the archive holds the very blobs that the signed manifest lists, as they are or compressed. If not, its layers are the same
+    /// as the signed ones when both are unpacked.
+    #[must_use]
+    pub fn has_signed_blobs(&self) -> bool {
+        self.has_signed_blobs
     }
 
     /// The signed index that lists the manifest, if the signed target is one.
