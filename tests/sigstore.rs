@@ -398,7 +398,7 @@ fn what_differs_from_the_repository_of_november_2024_in_one_thing() {
         ("as-it-is", 1..=10, NOVEMBER_2024, Ok([10, 243, 156, 10])),
         ("one-second-left", 1..=10, "2024-11-30T07:24:42Z", Ok([10, 243, 156, 10])),
         ("the-timestamp-expires", 1..=10, "2024-11-30T07:24:43Z", Err("metadata-expired")),
-        // The online key is the one of root 5 to 9, too, but the ids are root 10's.
+        // The timestamp's key is that of the root before, too, but under another id.
         ("root-10-left-out", 1..=9, "2024-09-12T06:53:09Z", Err("metadata-threshold")),
         ("root-10-left-out-late", 1..=9, NOVEMBER_2024, Err("metadata-expired")),
     ];
