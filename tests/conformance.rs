@@ -112,9 +112,13 @@ impl Suite {
 
     /// The clock shows another time, by faketime.
     fn refresh_at(&self, time: &str) -> i32 {
+        self.refresh_by(self.client_at(time))
+    }
+
+    fn client_at(&self, time: &str) -> Command {
         let mut command = Command::new("faketime");
         command.arg(time).arg(&self.client);
-        self.refresh_by(command)
+        command
     }
 
     fn refresh_by(&self, command: Command) -> i32 {
@@ -126,6 +130,10 @@ impl Suite {
     }
 
     fn download(&self, targets: &[&str]) -> i32 {
+        self.download_by(Command::new(&self.client), targets)
+    }
+
+    fn download_by(&self, command: Command, targets: &[&str]) -> i32 {
         let (metadata, base) = (format!("{}metadata/", self.server.url), format!("{}targets/", self.server.url));
         let folder = self.folder.join("targets").display().to_string();
         let mut arguments = vec!["--metadata-url", &metadata, "--target-dir", &folder, "--target-base-url", &base];
@@ -133,7 +141,7 @@ impl Suite {
             arguments.extend(["--target-name", target]);
         }
         arguments.push("download");
-        self.run(Command::new(&self.client), &arguments)
+        self.run(command, &arguments)
     }
 
     /// What is trusted: file names without `.json`, and the versions in them.
@@ -458,6 +466,42 @@ fn expiry_follows_the_clock() {
         // The clock may go back: this client does not remember it.
         assert_eq!(s.refresh_at("2020-01-01 00:00:00"), 0, "{role}");
     }
+}
+
+#[test]
+fn a_delegated_role_expires_as_others_do() {
+    if Command::new("faketime").arg("--version").output().is_err() {
+        skip("no faketime");
+        return;
+    }
+    let repo = |expires: &str| {
+        let mut repo = Repo::new();
+        repo.delegate("targets", "team", &["a/*"], &[NEW], false);
+        repo.target("team", "a/one", b"one").target("team", "a/two", b"two");
+        repo.signed("team")["expires"] = json!(expires);
+        repo.write();
+        repo
+    };
+    let day = |suite: &Suite, time: &str, target: &str| suite.download_by(suite.client_at(time), &[target]);
+
+    // It has when it is first seen.
+    let s = suite!("delegated_expiry", repo("2031-01-01T00:00:00Z"));
+    assert_eq!(s.refresh_at("2033-01-01 00:00:00"), 0, "it is not a part of a refresh");
+    assert_eq!(day(&s, "2033-01-01 00:00:00", "a/one"), 1);
+    assert_eq!(s.targets(), BTreeSet::new());
+    assert_eq!(s.trusted().len(), 4, "it was not stored");
+
+    // It does after it was trusted.
+    let mut s = suite!("delegated_expiry", repo("2031-01-01T00:00:00Z"));
+    assert_eq!(day(&s, "2030-01-01 00:00:00", "a/one"), 0);
+    assert_eq!(day(&s, "2033-01-01 00:00:00", "a/two"), 1);
+    assert_eq!(s.targets(), BTreeSet::from([b"one".to_vec()]));
+
+    // And is there again in a newer version.
+    s.repo.signed("team")["expires"] = json!("2035-01-01T00:00:00Z");
+    s.repo.bump("team").bump("snapshot").bump("timestamp").write();
+    assert_eq!(day(&s, "2033-01-01 00:00:00", "a/two"), 0);
+    assert_eq!(s.targets(), BTreeSet::from([b"one".to_vec(), b"two".to_vec()]));
 }
 
 #[test]

@@ -24,6 +24,8 @@ use plimsoll::trust::{Absence, Found, Roots, Rotation, Rules, TrustError};
 const RUNS: [RangeInclusive<u64>; 2] = [1..=10, 12..=16];
 /// A time at which the repository in `2021-12` was current.
 const DECEMBER_2021: &str = "2021-12-25T00:00:00Z";
+/// A time at which the repository in `2024-11` was current.
+const NOVEMBER_2024: &str = "2024-11-25T00:00:00Z";
 
 fn published(path: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sigstore").join(path)).unwrap()
@@ -321,5 +323,106 @@ fn a_key_id_is_a_name_that_the_root_gives() {
     for (version, time, expected) in rows {
         let root = Roots::pin(&root(version), Rules::at(at(time))).unwrap().finish().unwrap();
         assert_eq!(code(root.timestamp(&timestamp)), expected, "root {version} at {time}");
+    }
+}
+
+/// The repository of November 2024, as tuf-on-ci published it, in a folder of its own, with these roots.
+fn tuf_on_ci(test: &str, roots: impl IntoIterator<Item = u64>) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sigstore-2024").join(test);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    for file in [
+        "metadata/timestamp.json",
+        "metadata/156.snapshot.json",
+        "metadata/10.targets.json",
+        "metadata/4.registry.npmjs.org.json",
+        TRUSTED_ROOT,
+        NPM_KEYS,
+    ] {
+        let file_there = folder.join(file);
+        fs::create_dir_all(file_there.parent().unwrap()).unwrap();
+        fs::write(file_there, published(&format!("2024-11/{file}"))).unwrap();
+    }
+    for version in roots {
+        fs::write(folder.join(format!("metadata/{version}.root.json")), root(version)).unwrap();
+    }
+    folder
+}
+
+const TRUSTED_ROOT: &str = "targets/4364d7724c04cc912ce2a6c45ed2610e8d8d1c4dc857fb500292738d4d9c8d2c.trusted_root.json";
+const NPM_KEYS: &str =
+    "targets/registry.npmjs.org/7a8ec9678ad824cdccaa7a6dc0961caf8f8df61bc7274189122c123446248426.keys.json";
+
+#[test]
+fn the_repository_that_tuf_on_ci_published_is_refreshed_from_the_first_root_on() {
+    let folder = tuf_on_ci("targets", 1..=10);
+    let client = client(&folder, NOVEMBER_2024);
+    let mut session = client.refresh().unwrap();
+    let npm = RoleName::Delegated("registry.npmjs.org".to_owned());
+    let by_targets = [RoleName::Targets];
+    let by_npm = [RoleName::Targets, npm];
+    // The folder of a delegated role's targets is that role's name.
+    let rows: &[(&str, &[RoleName], &str)] =
+        &[("trusted_root.json", &by_targets, TRUSTED_ROOT), ("registry.npmjs.org/keys.json", &by_npm, NPM_KEYS)];
+    for (path, by, file) in rows {
+        let found = session.find(path).unwrap().unwrap();
+        assert_eq!(found.delegations(), *by, "{path}");
+        assert_eq!(session.fetch(&found).unwrap(), published(&format!("2024-11/{file}")), "{path}");
+    }
+}
+
+#[test]
+fn a_role_of_tuf_on_ci_signs_for_its_own_folder_alone() {
+    let folder = tuf_on_ci("roles", 1..=10);
+    let client = client(&folder, NOVEMBER_2024);
+    let mut session = client.refresh().unwrap();
+    for (path, asked) in [
+        ("keys.json", false),
+        ("registry.npmjs.org", false),
+        ("registry.npmjs.org/below/keys.json", false),
+        ("Registry.npmjs.org/keys.json", false),
+        ("registry.npmjs.org/keys", true),
+    ] {
+        assert_eq!(session.find(path).unwrap().map(drop), Err(Absence::NotListed), "{path}");
+        let there = session.trusted().delegated("targets", "registry.npmjs.org").is_some();
+        assert_eq!(there, asked, "{path}");
+    }
+    // The snapshot still lists roles of 2022 that nobody delegates to any more, with lengths and hashes; they are gone from the server.
+    assert_eq!(session.find("rekor.0.pub").unwrap().map(drop), Err(Absence::NotListed));
+}
+
+#[test]
+fn what_differs_from_the_repository_of_november_2024_in_one_thing() {
+    let rows: &[(&str, RangeInclusive<u64>, &str, Result<[u64; 4], &str>)] = &[
+        ("as-it-is", 1..=10, NOVEMBER_2024, Ok([10, 243, 156, 10])),
+        ("one-second-left", 1..=10, "2024-11-30T07:24:42Z", Ok([10, 243, 156, 10])),
+        ("the-timestamp-expires", 1..=10, "2024-11-30T07:24:43Z", Err("metadata-expired")),
+        // The timestamp's key is that of the root before, too, but under another id.
+        ("root-10-left-out", 1..=9, "2024-09-12T06:53:09Z", Err("metadata-threshold")),
+        ("root-10-left-out-late", 1..=9, NOVEMBER_2024, Err("metadata-expired")),
+    ];
+    for (name, roots, time, expected) in rows {
+        let folder = tuf_on_ci(name, roots.clone());
+        assert_eq!(refresh(&folder, time), *expected, "{name}");
+    }
+}
+
+#[test]
+fn signatures_that_nobody_has_given_yet_do_not_count() {
+    // Three of five have signed the targets; the other two are there with empty signatures, as tuf-on-ci leaves them.
+    let verified = |targets: &[u8]| {
+        let root = Roots::pin(&root(10), Rules::at(at(NOVEMBER_2024))).unwrap().finish().unwrap();
+        let timestamp = root.timestamp(&published("2024-11/metadata/timestamp.json")).unwrap();
+        let snapshot = timestamp.snapshot(&published("2024-11/metadata/156.snapshot.json")).unwrap();
+        code(snapshot.targets(targets))
+    };
+    let good = published("2024-11/metadata/10.targets.json");
+    assert_eq!(verified(&good), Ok(()));
+    let text = String::from_utf8(good).unwrap();
+    let signatures: Vec<&str> = text.split("\"sig\": \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(signatures.iter().filter(|signature| signature.is_empty()).count(), 2);
+    for signature in signatures.iter().filter(|signature| !signature.is_empty()) {
+        assert_eq!(verified(text.replacen(signature, "", 1).as_bytes()), Err("metadata-threshold"), "{signature}");
     }
 }

@@ -12,6 +12,8 @@ mod http;
 mod mirrors;
 mod source;
 mod store;
+#[cfg(feature = "tough")]
+mod tough;
 
 use std::io::Read;
 use std::time::Duration;
@@ -23,6 +25,8 @@ pub use self::http::HttpSource;
 pub use self::mirrors::Mirrors;
 pub use self::source::{DirSource, Source, SourceError};
 pub use self::store::{LockedStore, Store, StoreError};
+#[cfg(feature = "tough")]
+pub use self::tough::ToughSource;
 use crate::limits::MetadataLimits;
 use crate::metadata::roles::Root;
 use crate::metadata::{RoleName, Signed};

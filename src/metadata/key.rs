@@ -151,6 +151,9 @@ mod tests {
     const POINT: &str = "04cbc5cab2684160323c25cd06c3307178a6b1d1c9b949328453ae473c5ba7527e35b13f298b41633382241f3fd8526c262d43b45adee5c618fa0642c82b8a9803";
     const PEM: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEy8XKsmhBYDI8Jc0GwzBxeKax0cm5\nSTKEU65HPFunUn41sT8pi0FjM4IkHz/YUmwmLUO0Wt7lxhj6BkLIK4qYAw==\n-----END PUBLIC KEY-----\n";
 
+    // An RSA key of 2,048 bits.
+    const RSA_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAuFVi0MNGdwObJ/6OSo7c\nKFh+Jw05u3Anpe7W7m5qh2w0n1d5P+u9QaAbhwmKjsafGWb7b4YwI/dwCT5/8JoX\nAPN7d4EzQxLZyd07lTJez8L2pG6Wsb4EVRZqA2G40VTIhaumH6tYyRUMHpU2MjJx\n+gnTWCc+YAVjRrrQMhQ/Tq1fqo2SlQ0Anzgsz23SI2yHsiiIRk7b5+RIUEx86Kf8\nP2cKycuawxrMaWraq2Yc7rLETXzq2hDt93KTFyY3VECHR+TYgbcFfPO+PY4YkusB\n4198388CMzQKaXa1wqkuSc/u0E14ajrt08gQs0v+D5y2SatZoKyDAXKrqz6MIZAj\n5QIDAQAB\n-----END PUBLIC KEY-----\n";
+
     fn key(keytype: &str, scheme: &str, public: &str) -> Result<Key, Error> {
         let text = format!(r#"{{"keytype":"{keytype}","scheme":"{scheme}","keyval":{{"public":{public:?}}}}}"#);
         Key::read(At::document(&json::parse(text.as_bytes()).unwrap()))
@@ -174,7 +177,12 @@ mod tests {
             ("PEM of the other curve", "ecdsa", "ecdsa-sha2-nistp384", PEM, false),
             ("point of the other curve", "ecdsa", "ecdsa-sha2-nistp384", POINT, false),
             ("cut PEM", "ecdsa", "ecdsa-sha2-nistp256", &PEM[..80], false),
+            ("rsa PEM", "rsa", "rsassa-pss-sha256", RSA_PEM, true),
+            // python-tuf can make it, TUF 4.2 does not have it.
+            ("rsa PEM with the older padding", "rsa", "rsa-pkcs1v15-sha256", RSA_PEM, false),
+            ("rsa PEM with another digest", "rsa", "rsassa-pss-sha512", RSA_PEM, false),
             ("an EC key under rsa", "rsa", "rsassa-pss-sha256", PEM, false),
+            ("an RSA key under ecdsa", "ecdsa", "ecdsa-sha2-nistp256", RSA_PEM, false),
         ];
         for (name, keytype, scheme, public, usable) in cases {
             assert_eq!(key(keytype, scheme, public).unwrap().usable().is_some(), *usable, "{name}");
@@ -200,8 +208,14 @@ mod tests {
             let error = Key::read(At::document(&value)).unwrap_err();
             assert!(error.to_string().starts_with(&format!("{path}: ")), "{text}: {error}");
         }
-        let value = json::parse(br#"{"keytype":"hsm","scheme":"x","keyval":{"slot":1}}"#).unwrap();
-        assert_eq!(Key::read(At::document(&value)).unwrap(), Key(None));
+        for text in [
+            r#"{"keytype":"hsm","scheme":"x","keyval":{"slot":1}}"#,
+            // A person, as tuf-on-ci lets them sign: not a key, but a certificate authority's word.
+            r#"{"keytype":"sigstore-oidc","scheme":"Fulcio","keyval":{"identity":"a@example","issuer":"https://issuer.example"}}"#,
+        ] {
+            let value = json::parse(text.as_bytes()).unwrap();
+            assert_eq!(Key::read(At::document(&value)).unwrap(), Key(None), "{text}");
+        }
     }
 
     #[test]
