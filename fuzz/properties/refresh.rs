@@ -84,14 +84,13 @@ const MOST_ROTATIONS: u32 = 4;
 /// Runs the program. What came of each refresh and each search is handed back in words, for tests that know what should.
 pub fn hold(program: &[u8]) -> Vec<String> {
     let mut input = Input(program);
-    let mut world = World::new();
+    let mut world = START.clone();
     let mut limits = MetadataLimits::default();
     limits.delegations = MOST_DELEGATIONS;
     limits.root_rotations = MOST_ROTATIONS;
     let mut client = Client::new(PINNED.clone(), Files::default(), Store::in_memory()).with_limits(limits);
     let mut judge = Judge::default();
     let mut log = Vec::new();
-    world.publish();
     for _ in 0..MOST_OPERATIONS {
         if input.0.is_empty() || judge.refreshes == MOST_REFRESHES {
             break;
@@ -134,7 +133,14 @@ static PAIRS: LazyLock<Vec<(Ed25519KeyPair, String)>> = LazyLock::new(|| {
     (1..=8).map(pair).map(|pair| (slow::hex(pair.public_key().as_ref()), pair)).map(|(hex, pair)| (pair, hex)).collect()
 });
 
-static PINNED: LazyLock<Vec<u8>> = LazyLock::new(|| World::new().sign("root"));
+static PINNED: LazyLock<Vec<u8>> = LazyLock::new(|| START.sign("root"));
+
+/// The repository with which every program starts: all roles in version 1, published.
+static START: LazyLock<World> = LazyLock::new(|| {
+    let mut world = World::new();
+    world.publish();
+    world
+});
 
 fn id(n: usize) -> String {
     format!("{}{}", if n < 8 { 'k' } else { 'a' }, n % 8)
@@ -157,6 +163,7 @@ fn all_keys() -> Value {
 }
 
 /// The repository: what the program has made of it, and what it hands out.
+#[derive(Clone)]
 struct World {
     roles: BTreeMap<&'static str, Draft>,
     /// `metadata/...` and `targets/...`.
@@ -165,6 +172,7 @@ struct World {
     form: u8,
 }
 
+#[derive(Clone)]
 struct Draft {
     signed: Value,
     signers: u16,
