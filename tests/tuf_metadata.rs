@@ -163,10 +163,7 @@ fn an_error_says_where_in_the_file_and_what_is_there() {
             |f| f["signed"]["delegations"] = json!({"keys": {}}),
             Some("signed.delegations: expected either roles or succinct_roles, found an object"),
         ),
-        (
-            |f| f["signatures"][0]["sig"] = json!(null),
-            Some("signatures[0].sig: expected a string, found null"),
-        ),
+        (|f| f["signatures"][0]["sig"] = json!(null), Some("signatures[0].sig: expected a string, found null")),
         (
             |f| {
                 let twice = json!({"keyid": "one\nid", "sig": ""});
@@ -216,7 +213,10 @@ fn a_key_in_a_path_is_quoted_unless_it_is_short_and_plain() {
     let value = Value::Array(vec![Value::Array(vec![Value::Null])]);
     let document = At::document(&value);
     let inner = document.items().unwrap().next().unwrap();
-    assert_eq!(inner.items().unwrap().next().unwrap().boolean().unwrap_err().to_string(), "[0][0]: expected true or false, found null");
+    assert_eq!(
+        inner.items().unwrap().next().unwrap().boolean().unwrap_err().to_string(),
+        "[0][0]: expected true or false, found null"
+    );
 }
 
 #[test]

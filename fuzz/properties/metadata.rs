@@ -79,7 +79,8 @@ fn read<T: Role>(file: &[u8], hold: fn(&T, &Json)) {
         changed[middle] ^= 1;
         let same = slow::parse(&changed).as_ref() == Some(signed);
         let file = [&file[..file.len() - changed.len() - 1], &changed, b"}"].concat();
-        let verified = Unverified::<T>::parse(&file, &limits).map(|parsed| parsed.verify(root.root(), root.keys()).is_ok());
+        let verified =
+            Unverified::<T>::parse(&file, &limits).map(|parsed| parsed.verify(root.root(), root.keys()).is_ok());
         assert!(same || verified != Ok(true), "signed was something else");
     }
 }

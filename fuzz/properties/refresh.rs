@@ -533,7 +533,10 @@ impl Judge {
             assert!(state.signs(kind, file), "{kind}: not signed");
             is_current(file, kind, time);
         }
-        assert!(is_of_the_chain(root, session.trusted().root().bytes(), &source.roots.borrow()), "a root out of nowhere");
+        assert!(
+            is_of_the_chain(root, session.trusted().root().bytes(), &source.roots.borrow()),
+            "a root out of nowhere"
+        );
         let newer = version(root).checked_add(1).map(|next| format!("metadata/{next}.root.json"));
         assert!(!newer.is_some_and(|name| source.files.borrow().contains_key(&name)), "there is a newer root");
         is_listed(timestamp, "snapshot", snapshot, session.trusted().snapshot().bytes());
@@ -616,7 +619,10 @@ fn is_not_older(last: &State, now: &State, trusted: &Trusted, roots: &BTreeMap<S
     assert!(after >= before, "the root went back");
     let lost = |old: &Json, new: &Json| {
         let keys = |root: &Json, role: &str| {
-            signed(root, "roles").get(role).map(|entry| slow::role_keys(entry, signed(root, "keys"))).unwrap_or_default()
+            signed(root, "roles")
+                .get(role)
+                .map(|entry| slow::role_keys(entry, signed(root, "keys")))
+                .unwrap_or_default()
         };
         ["timestamp", "snapshot"].iter().any(|role| !keys(new, role).is_superset(&keys(old, role)))
     };

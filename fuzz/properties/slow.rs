@@ -78,7 +78,8 @@ impl Json {
                 [b"[", items.join(&b","[..]).as_slice(), b"]"].concat()
             }
             Self::Object(members) => {
-                let member = |(key, value): &(String, Self)| Some([string(key), b":".to_vec(), value.canonical()?].concat());
+                let member =
+                    |(key, value): &(String, Self)| Some([string(key), b":".to_vec(), value.canonical()?].concat());
                 let members = members.iter().map(member).collect::<Option<Vec<_>>>()?;
                 [b"{", members.join(&b","[..]).as_slice(), b"}"].concat()
             }
@@ -278,8 +279,7 @@ pub fn is_signed(file: &Json, role: &Json, keys: &Json) -> bool {
         return false;
     };
     let signatures = file.get("signatures").map_or(&[][..], Json::items);
-    let signatures: Vec<Vec<u8>> =
-        signatures.iter().filter_map(|one| from_hex(one.get("sig")?.text()?)).collect();
+    let signatures: Vec<Vec<u8>> = signatures.iter().filter_map(|one| from_hex(one.get("sig")?.text()?)).collect();
     let signed = |key: &String| {
         let key = UnparsedPublicKey::new(&ED25519, from_hex(key).unwrap_or_default());
         signatures.iter().any(|signature| key.verify(&message, signature).is_ok())

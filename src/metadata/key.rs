@@ -197,7 +197,13 @@ mod tests {
             ("point of the other curve", "ecdsa", "ecdsa-sha2-nistp384", POINT, false),
             ("cut PEM", "ecdsa", "ecdsa-sha2-nistp256", &PEM[..80], false),
             ("an EC key under rsa", "rsa", "rsassa-pss-sha256", PEM, false),
-            ("ecdsa point, its first byte that of a compressed one", "ecdsa", "ecdsa-sha2-nistp256", &POINT.replacen("04", "02", 1), false),
+            (
+                "ecdsa point, its first byte that of a compressed one",
+                "ecdsa",
+                "ecdsa-sha2-nistp256",
+                &POINT.replacen("04", "02", 1),
+                false,
+            ),
             ("ecdsa point without its last byte", "ecdsa", "ecdsa-sha2-nistp256", &POINT[..128], false),
             ("a compressed point", "ecdsa", "ecdsa-sha2-nistp256", &format!("02{}", &POINT[2..66]), false),
             ("P-384 PEM", "ecdsa", "ecdsa-sha2-nistp384", P384_PEM, true),
@@ -205,7 +211,13 @@ mod tests {
             ("P-384, old key type", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384", P384_PEM, true),
             ("P-384 PEM for the other curve", "ecdsa", "ecdsa-sha2-nistp256", P384_PEM, false),
             ("P-384 point for the other curve", "ecdsa", "ecdsa-sha2-nistp256", P384_POINT, false),
-            ("P-384 point, its first byte that of a compressed one", "ecdsa", "ecdsa-sha2-nistp384", &P384_POINT.replacen("04", "02", 1), false),
+            (
+                "P-384 point, its first byte that of a compressed one",
+                "ecdsa",
+                "ecdsa-sha2-nistp384",
+                &P384_POINT.replacen("04", "02", 1),
+                false,
+            ),
             ("P-384 point without its last byte", "ecdsa", "ecdsa-sha2-nistp384", &P384_POINT[..192], false),
             ("rsa PEM", "rsa", "rsassa-pss-sha256", RSA_PEM, true),
             ("rsa PEM with another scheme", "rsa", "rsa-pkcs1v15-sha256", RSA_PEM, false),
@@ -213,7 +225,13 @@ mod tests {
             ("an RSA key under ecdsa", "ecdsa", "ecdsa-sha2-nistp256", RSA_PEM, false),
             ("an RSA key under ecdsa of P-384", "ecdsa", "ecdsa-sha2-nistp384", RSA_PEM, false),
             ("a PEM of another algorithm", "ecdsa", "ecdsa-sha2-nistp256", &of_another_algorithm(PEM), false),
-            ("a PEM of another algorithm on P-384", "ecdsa", "ecdsa-sha2-nistp384", &of_another_algorithm(P384_PEM), false),
+            (
+                "a PEM of another algorithm on P-384",
+                "ecdsa",
+                "ecdsa-sha2-nistp384",
+                &of_another_algorithm(P384_PEM),
+                false,
+            ),
         ];
         for (name, keytype, scheme, public, usable) in cases {
             assert_eq!(key(keytype, scheme, public).unwrap().usable().is_some(), *usable, "{name}");
