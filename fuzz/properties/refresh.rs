@@ -464,11 +464,11 @@ impl Files {
 
 impl Source for Files {
     fn metadata(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
-        Ok(self.open(format!("metadata/{name}")).map(|file| file as Box<dyn Read>))
+        Ok(self.open(format!("metadata/{name}")))
     }
 
     fn target(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
-        Ok(self.open(format!("targets/{name}")).map(|file| file as Box<dyn Read>))
+        Ok(self.open(format!("targets/{name}")))
     }
 }
 
