@@ -16,7 +16,7 @@ use plimsoll::metadata::json::{At, Value, parse};
 use plimsoll::metadata::key::KeyId;
 use plimsoll::metadata::roles::{Root, Snapshot, Targets, Timestamp};
 use plimsoll::metadata::{Role, RoleName, Signed, Unverified};
-use plimsoll::trust::{Roots, Rules, TrustError};
+use plimsoll::trust::{Roots, Rules, TargetCheck, TrustError};
 use serde_json::json;
 use support::repo::{EXPIRES, NOW, ROOT, Repo, Signer, TARGETS, envelope, sha256, sha512};
 
@@ -217,6 +217,37 @@ fn a_key_in_a_path_is_quoted_unless_it_is_short_and_plain() {
         inner.items().unwrap().next().unwrap().boolean().unwrap_err().to_string(),
         "[0][0]: expected true or false, found null"
     );
+}
+
+#[test]
+fn a_target_may_arrive_in_pieces_and_ends_where_it_must() {
+    // The pieces, and which of them is refused, or the end after the last one.
+    let rows: &[(&[&str], Result<(), (usize, &str)>)] = &[
+        (&["abc"], Ok(())),
+        (&["a", "b", "c"], Ok(())),
+        (&["", "ab", "", "c", ""], Ok(())),
+        (&["a", "b"], Err((2, "signed-length-mismatch"))),
+        (&[], Err((0, "signed-length-mismatch"))),
+        // Refused at once: what comes after might never end.
+        (&["abcd"], Err((0, "signed-length-mismatch"))),
+        (&["abc", "d"], Err((1, "signed-length-mismatch"))),
+        (&["a", "b", "d"], Err((3, "signed-hash-mismatch"))),
+    ];
+    let mut repo = Repo::new();
+    repo.target("targets", "sha256", b"abc").target("targets", "sha512", b"abc").target("targets", "both", b"abc");
+    repo.signed("targets")["targets"]["sha512"]["hashes"] = json!({"sha512": sha512(b"abc")});
+    repo.signed("targets")["targets"]["both"]["hashes"]["sha512"] = json!(sha512(b"abc"));
+    let targets = believed::<Targets>(&repo, "targets");
+    for path in ["sha256", "sha512", "both"] {
+        for (pieces, expected) in rows {
+            let mut check = TargetCheck::new(path, targets.target(path).unwrap()).unwrap();
+            let refused =
+                pieces.iter().enumerate().find_map(|(n, piece)| Some((n, check.update(piece.as_bytes()).err()?)));
+            let refused = refused.or_else(|| Some((pieces.len(), check.finish().err()?)));
+            let got = refused.map_or(Ok(()), |(n, error)| Err((n, error.code())));
+            assert_eq!(got, *expected, "{path}: {pieces:?}");
+        }
+    }
 }
 
 #[test]
