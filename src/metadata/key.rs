@@ -151,8 +151,27 @@ mod tests {
     const POINT: &str = "04cbc5cab2684160323c25cd06c3307178a6b1d1c9b949328453ae473c5ba7527e35b13f298b41633382241f3fd8526c262d43b45adee5c618fa0642c82b8a9803";
     const PEM: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEy8XKsmhBYDI8Jc0GwzBxeKax0cm5\nSTKEU65HPFunUn41sT8pi0FjM4IkHz/YUmwmLUO0Wt7lxhj6BkLIK4qYAw==\n-----END PUBLIC KEY-----\n";
 
-    // An RSA key of 2,048 bits.
-    const RSA_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAuFVi0MNGdwObJ/6OSo7c\nKFh+Jw05u3Anpe7W7m5qh2w0n1d5P+u9QaAbhwmKjsafGWb7b4YwI/dwCT5/8JoX\nAPN7d4EzQxLZyd07lTJez8L2pG6Wsb4EVRZqA2G40VTIhaumH6tYyRUMHpU2MjJx\n+gnTWCc+YAVjRrrQMhQ/Tq1fqo2SlQ0Anzgsz23SI2yHsiiIRk7b5+RIUEx86Kf8\nP2cKycuawxrMaWraq2Yc7rLETXzq2hDt93KTFyY3VECHR+TYgbcFfPO+PY4YkusB\n4198388CMzQKaXa1wqkuSc/u0E14ajrt08gQs0v+D5y2SatZoKyDAXKrqz6MIZAj\n5QIDAQAB\n-----END PUBLIC KEY-----\n";
+    // Made with OpenSSL 3.0: keys of the other kinds, and what each signed of MESSAGE.
+    const P384_POINT: &str = "04cf23ebe0ac1aacdc37d8895313c6ec8f0ac25c3f2eadc116593df0eac3665cfcc5324d00319ccf7d8e4cf9e350f29d06c4bac792fe8be106aa1637601fe8ca989d4069ddbbee0f59f9ba13be7db894ca13931cef4ddceb8e76114d6c83a1a6b4";
+    const P384_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEzyPr4KwarNw32IlTE8bsjwrCXD8urcEW\nWT3w6sNmXPzFMk0AMZzPfY5M+eNQ8p0GxLrHkv6L4QaqFjdgH+jKmJ1Aad277g9Z\n+boTvn24lMoTkxzvTdzrjnYRTWyDoaa0\n-----END PUBLIC KEY-----\n";
+    const RSA_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA3fhPSULppi4Ko+NnwSxc\nNfuDQjtVQFeclnLvv0U0RZS/h11Amwyu6T+80EZBvkUiq7cfla6Tq5W/L+h+8q94\nTcY5HXvDxdIb91CNx+AYuztsf7a8mdDlnVnOTu3ZB/5+Lhk64WB+fAKt1iqPtjMm\nbysfFXitE8AJlD238q04ovZHxoRPoCBqzm45O59YOd7rNFyvXCuRDyWzFZ+1jpiv\n6IjfKHcKIYpXKaWGKfig6K+1qR5DoaVQyPJgn1d9X1/0jgOUKxD8857KEat06x7B\nzvM1NaYDpCzkzDY9ut7P2HF8/3WkHNfVawHqVAVrKX6yWvIWoE1j7NrSosdopHLQ\n7wIDAQAB\n-----END PUBLIC KEY-----\n";
+    const MESSAGE: &[u8] = b"a message";
+    const P384_SIGNATURE: &str = "3065023060f9c6014aae56b94ce6557a13930991bf53664a88607a14e4b039301dc16b75ba1fb9d70884404d796c0c46a1753914023100ebd94bde66275b09e571ebac95762961739747a4544a1c570bb476efa5a5868b5a136236bf807f390c1c5117e5b81b1f";
+    /// With a salt of 32 bytes.
+    const RSA_SIGNATURE: &str = "d0c5f039a73e48d7a05d4a8d546333bedc64655acf57b0d0a1bb92c5b7509f2f3b5c7138c358009ddc91479533261f8c2fe1dd856e86a8bc064f990c687b338e2e1d093415a3cbb5b7bfb61ae6209850d997dcda1959fc9727078410a59a854a2cc2bf9666d9988f60cca3ce6e95bca6d0531b5f0e9a0bdbd8b5699690a58fe6772e56e35b025b77deb8c6ad03fd32699d1ffb16dd71a267f141ae04b738a8e39067653b63047bd23c35344de06748f976990aa3d18f17004f8bde2aa10bba1b3f5e372cdfa3224dbf5be8d5c788a56a225c1db5c1702d120af253c42c2536efc09f495d44bfffba3af52d2881e4c96b89eecd5035fe80aebebb9501e1b4789f";
+    /// By the same key, padded as PKCS #1 1.5 has it.
+    const RSA_PKCS1_SIGNATURE: &str = "d7368399f47d8f19a5cb00171645cf7c7ffd0471b4557e4845b2957440882ea221496bb8f0ec701bf98f4ac147d979adad0643f427b491f2def2e867735ad12d73a1a7cf4c6b9da0237a4e26c6eab1288eba65c2ca789d0cc384b6d03353fdae48bef2cf1aac3ccfa27b490e68d23f889622508c64547359657ff048495b1e0821c443a232cc5f8766bb41c3cafe4d09c096728e944249264708a389ffb4571ea9b57872acc80636f76de455577c0e7c3840be6344cb1a41acfd39c8bff513d079c9358f98ec6807b81d5ada79fb6bfb94736adbc010a3fee9e0f7970e95f1b8901ee429c70f61b1a96c24c29db2b3b2d71942291ad7044be89c56d750faed00";
+    /// Another P-256 key, and its signature of MESSAGE.
+    const P256_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEjqCmfFPW6UiDArmDE/XuQ5x5zrdy\nrpq76YFFfgBkfou11dHaEw/ZjC5RkCRLAmG3fJoHjHnxr8OopouE8G8yiQ==\n-----END PUBLIC KEY-----\n";
+    const P256_SIGNATURE: &str = "30440220043742e0e027ee495463d6638036b3a3e69b0cbc433dbf7d8715cbe9151681940220158a8cc7472943feba776c3dd98e1aa6862eeace7ee9d546e8683d6357b101a2";
+
+    /// A PEM key with the last digit of its algorithm's object identifier changed: a key of another kind on the same curve.
+    fn of_another_algorithm(pem: &str) -> String {
+        // 1.2.840.10045.2.1 is `2a 86 48 ce 3d 02 01`; of its base64 this is the end.
+        let other = pem.replacen("zj0CAQ", "zj0CAg", 1);
+        assert_ne!(other, pem);
+        other
+    }
 
     fn key(keytype: &str, scheme: &str, public: &str) -> Result<Key, Error> {
         let text = format!(r#"{{"keytype":"{keytype}","scheme":"{scheme}","keyval":{{"public":{public:?}}}}}"#);
@@ -182,7 +201,41 @@ mod tests {
             ("rsa PEM with the older padding", "rsa", "rsa-pkcs1v15-sha256", RSA_PEM, false),
             ("rsa PEM with another digest", "rsa", "rsassa-pss-sha512", RSA_PEM, false),
             ("an EC key under rsa", "rsa", "rsassa-pss-sha256", PEM, false),
+            (
+                "ecdsa point, its first byte that of a compressed one",
+                "ecdsa",
+                "ecdsa-sha2-nistp256",
+                &POINT.replacen("04", "02", 1),
+                false,
+            ),
+            ("ecdsa point without its last byte", "ecdsa", "ecdsa-sha2-nistp256", &POINT[..128], false),
+            ("a compressed point", "ecdsa", "ecdsa-sha2-nistp256", &format!("02{}", &POINT[2..66]), false),
+            ("P-384 PEM", "ecdsa", "ecdsa-sha2-nistp384", P384_PEM, true),
+            ("P-384 point", "ecdsa", "ecdsa-sha2-nistp384", P384_POINT, true),
+            ("P-384, old key type", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384", P384_PEM, true),
+            ("P-384 PEM for the other curve", "ecdsa", "ecdsa-sha2-nistp256", P384_PEM, false),
+            ("P-384 point for the other curve", "ecdsa", "ecdsa-sha2-nistp256", P384_POINT, false),
+            (
+                "P-384 point, its first byte that of a compressed one",
+                "ecdsa",
+                "ecdsa-sha2-nistp384",
+                &P384_POINT.replacen("04", "02", 1),
+                false,
+            ),
+            ("P-384 point without its last byte", "ecdsa", "ecdsa-sha2-nistp384", &P384_POINT[..192], false),
+            ("rsa PEM", "rsa", "rsassa-pss-sha256", RSA_PEM, true),
+            ("rsa PEM with another scheme", "rsa", "rsa-pkcs1v15-sha256", RSA_PEM, false),
+            ("rsa in hex", "rsa", "rsassa-pss-sha256", POINT, false),
             ("an RSA key under ecdsa", "ecdsa", "ecdsa-sha2-nistp256", RSA_PEM, false),
+            ("an RSA key under ecdsa of P-384", "ecdsa", "ecdsa-sha2-nistp384", RSA_PEM, false),
+            ("a PEM of another algorithm", "ecdsa", "ecdsa-sha2-nistp256", &of_another_algorithm(PEM), false),
+            (
+                "a PEM of another algorithm on P-384",
+                "ecdsa",
+                "ecdsa-sha2-nistp384",
+                &of_another_algorithm(P384_PEM),
+                false,
+            ),
         ];
         for (name, keytype, scheme, public, usable) in cases {
             assert_eq!(key(keytype, scheme, public).unwrap().usable().is_some(), *usable, "{name}");
@@ -192,7 +245,15 @@ mod tests {
     #[test]
     fn one_key_written_in_two_ways_is_one_key() {
         assert_eq!(key("ecdsa", "ecdsa-sha2-nistp256", PEM), key("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", POINT));
+        assert_eq!(key("ecdsa", "ecdsa-sha2-nistp384", P384_PEM), key("ecdsa", "ecdsa-sha2-nistp384", P384_POINT));
         assert_eq!(key("ed25519", "ed25519", ED25519), key("ed25519", "ed25519", &ED25519.to_uppercase()));
+    }
+
+    #[test]
+    fn a_key_id_is_shown_on_one_line() {
+        for (id, shown) in [("", ""), ("k1", "k1"), ("two\nlines", "two\\nlines")] {
+            assert_eq!((KeyId::new(id).as_str(), KeyId::new(id).to_string().as_str()), (id, shown));
+        }
     }
 
     #[test]
@@ -228,5 +289,24 @@ mod tests {
         assert!(!key.verifies(b"x", &signature));
         assert!(!key.verifies(b"", &[]));
         assert!(!key.verifies(b"", &signature[..63]));
+    }
+
+    #[test]
+    fn signatures_of_each_kind_verify_under_that_kind_alone() {
+        let rows = [
+            ("ecdsa", "ecdsa-sha2-nistp256", P256_PEM, P256_SIGNATURE),
+            ("ecdsa", "ecdsa-sha2-nistp384", P384_PEM, P384_SIGNATURE),
+            ("rsa", "rsassa-pss-sha256", RSA_PEM, RSA_SIGNATURE),
+        ];
+        let signatures = [P256_SIGNATURE, P384_SIGNATURE, RSA_SIGNATURE, RSA_PKCS1_SIGNATURE];
+        for (keytype, scheme, public, own) in rows {
+            let key = key(keytype, scheme, public).unwrap();
+            let key = key.usable().unwrap();
+            for signature in signatures {
+                let bytes = hex_to_bytes(signature).unwrap();
+                assert_eq!(key.verifies(MESSAGE, &bytes), signature == own, "{scheme}: {signature}");
+                assert!(!key.verifies(b"another", &bytes), "{scheme}");
+            }
+        }
     }
 }

@@ -199,3 +199,97 @@ impl TrustError {
 fn shown(time: &DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::json;
+
+    #[test]
+    fn an_error_says_code_subject_expected_and_found() {
+        let at = |time: &str| time.parse::<DateTime<Utc>>().unwrap();
+        let (role, team) = (RoleName::Timestamp, RoleName::Delegated("team".to_owned()));
+        let (file, hash) = ("a/b".to_owned(), |digit: &str| digit.repeat(64));
+        let below = BelowThreshold { threshold: 2, valid: 1, known: 3 };
+        let source = MetadataError::Json(json::Error::Nul);
+        let some = |text: &str| Some(text.to_owned());
+        // The error, its code, what it is about, what was expected and found, and what is shown.
+        let rows = [
+            (
+                TrustError::Malformed { role: role.clone(), source },
+                ("metadata-malformed", "timestamp", None, some("a string holds NUL")),
+                "timestamp: not valid metadata",
+            ),
+            (
+                TrustError::Threshold { role: team.clone(), below },
+                ("metadata-threshold", "team", some("2 signatures"), some("1 valid signatures")),
+                "team: signed by 1 of the 3 known keys, the threshold is 2",
+            ),
+            (
+                TrustError::Rollback { role: role.clone(), what: "version".to_owned(), trusted: 7, found: 6 },
+                ("metadata-rollback", "timestamp", some("version 7 or later"), some("version 6")),
+                "timestamp: version went back from 7 to 6",
+            ),
+            (
+                TrustError::RoleRemoved { file: "team.json".to_owned(), trusted: 7 },
+                ("metadata-role-removed", "snapshot", some("version 7 or later"), some("not listed")),
+                "snapshot: \"team.json\" is no longer listed",
+            ),
+            (
+                TrustError::NotInSnapshot { role: team },
+                ("metadata-role-removed", "team", None, some("not listed")),
+                "team: not listed in the snapshot",
+            ),
+            (
+                TrustError::Version { role: role.clone(), by: "snapshot", expected: 7, found: 8 },
+                ("metadata-version", "timestamp", some("version 7"), some("version 8")),
+                "timestamp: version is 8, snapshot says 7",
+            ),
+            (
+                TrustError::Expired { role, expires: at("2030-01-01T00:00:00Z"), now: at("2030-01-01T00:00:00.5Z") },
+                (
+                    "metadata-expired",
+                    "timestamp",
+                    some("an expiry after 2030-01-01T00:00:00.500Z"),
+                    some("2030-01-01T00:00:00Z"),
+                ),
+                "timestamp: expired at 2030-01-01T00:00:00Z, the time is 2030-01-01T00:00:00.500Z",
+            ),
+            (
+                TrustError::Length { file: file.clone(), expected: 7, found: 8 },
+                ("signed-length-mismatch", "a/b", some("7 bytes"), some("8 bytes")),
+                "\"a/b\": length is 8 bytes, 7 are listed",
+            ),
+            (
+                TrustError::Hash { file: file.clone(), algorithm: "sha256", expected: hash("0"), found: hash("1") },
+                (
+                    "signed-hash-mismatch",
+                    "a/b",
+                    Some(format!("sha256:{}", hash("0"))),
+                    Some(format!("sha256:{}", hash("1"))),
+                ),
+                &format!("\"a/b\": sha256 is {}, {} is listed", hash("1"), hash("0")),
+            ),
+            (
+                TrustError::NoKnownHash { file: file.clone() },
+                ("signed-hash-unknown", "a/b", some("sha256 or sha512"), None),
+                "\"a/b\": no hash of a known algorithm (sha256, sha512) is listed",
+            ),
+            (
+                TrustError::TooLarge { file, limit: 7 },
+                ("metadata-too-large", "a/b", some("at most 7 bytes"), None),
+                "\"a/b\": longer than 7 bytes, the most that is accepted",
+            ),
+            (
+                TrustError::LastRoot,
+                ("metadata-version", "root", None, None),
+                "root: version 18446744073709551615 has no successor",
+            ),
+        ];
+        for (error, (code, subject, expected, found), shown) in rows {
+            assert_eq!(error.to_string(), shown);
+            assert_eq!((error.code(), error.subject().as_str()), (code, subject), "{shown}");
+            assert_eq!((error.expected(), error.found()), (expected, found), "{shown}");
+        }
+    }
+}
