@@ -31,7 +31,7 @@ pub(crate) enum Need {
 
 impl Need {
     fn missing(self) -> Option<&'static str> {
-        static PYTHON_TUF: LazyLock<bool> = LazyLock::new(|| answers("python3", ["-c", "import tuf"]));
+        static PYTHON_TUF: LazyLock<bool> = LazyLock::new(|| answers("python3", ["-c", "import tuf, cryptography"]));
         static DOCKER: LazyLock<bool> = LazyLock::new(|| docker_host().is_some() && answers("docker", ["version"]));
         static SKOPEO: LazyLock<bool> = LazyLock::new(|| answers("skopeo", ["--version"]));
         static UMOCI: LazyLock<bool> = LazyLock::new(|| answers("umoci", ["--version"]));
