@@ -29,14 +29,14 @@ fn now() -> DateTime<Utc> {
 /// The file of a role, read and believed as the repository's root says.
 fn believed<T: Role>(repo: &Repo, role: &str) -> Signed<T> {
     let limits = MetadataLimits::default();
-    let root = Unverified::<Root>::parse(&repo.sign("root"), &limits).unwrap().verify_pinned().unwrap();
+    let root = Unverified::<Root>::parse(repo.sign("root"), &limits).unwrap().verify_pinned().unwrap();
     let keys = match role {
         "root" => root.root(),
         "timestamp" => root.timestamp(),
         "snapshot" => root.snapshot(),
         _ => root.targets(),
     };
-    Unverified::<T>::parse(&repo.sign(role), &limits).unwrap().verify(keys, root.keys()).unwrap()
+    Unverified::<T>::parse(repo.sign(role), &limits).unwrap().verify(keys, root.keys()).unwrap()
 }
 
 /// Why a file is not one of this role.
@@ -77,8 +77,9 @@ fn a_believed_file_shows_what_it_says() {
     assert_eq!(snapshot.meta().keys().collect::<Vec<_>>(), ["targets.json", "team.json"]);
 
     let targets = believed::<Targets>(&repo, "targets");
-    let listed: Vec<(&str, u64)> = targets.targets().map(|(path, file)| (path, file.length())).collect();
-    assert_eq!(listed, [("a/b", 1), ("c", 1)]);
+    let listed: Vec<(String, u64)> = targets.targets().map(|(path, file)| (path.into_owned(), file.length())).collect();
+    assert_eq!(listed, [("a/b".to_owned(), 1), ("c".to_owned(), 1)]);
+    assert_eq!(targets.count(), 2);
     let (plain, custom) = (targets.target("a/b").unwrap(), targets.target("c").unwrap());
     assert_eq!(plain.hashes().sha256().unwrap().to_hex(), sha256(b"x"));
     assert_eq!((plain.custom(), plain.hashes().sha512()), (None, None));
@@ -240,7 +241,8 @@ fn a_target_may_arrive_in_pieces_and_ends_where_it_must() {
     let targets = believed::<Targets>(&repo, "targets");
     for path in ["sha256", "sha512", "both"] {
         for (pieces, expected) in rows {
-            let mut check = TargetCheck::new(path, targets.target(path).unwrap()).unwrap();
+            let file = targets.target(path).unwrap();
+            let mut check = TargetCheck::new(path, &file).unwrap();
             let refused =
                 pieces.iter().enumerate().find_map(|(n, piece)| Some((n, check.update(piece.as_bytes()).err()?)));
             let refused = refused.or_else(|| Some((pieces.len(), check.finish().err()?)));
@@ -266,7 +268,7 @@ fn the_rules_of_an_update_are_those_that_were_given() {
     let timestamp = root.timestamp(&repo.sign("timestamp")).unwrap();
     assert_eq!(timestamp.root().version(), 1);
     let snapshot = timestamp.snapshot(&repo.sign("snapshot")).unwrap();
-    let trusted = snapshot.targets(&repo.sign("targets")).unwrap();
+    let trusted = snapshot.targets(repo.sign("targets")).unwrap();
     assert_eq!((trusted.rules().start(), trusted.rules().limits()), (now(), &MetadataLimits::default()));
 }
 

@@ -450,7 +450,7 @@ mod tests {
 
         fn size(&self) -> io::Result<u64> {
             let end = u64::try_from(self.start.len()).map_err(io::Error::other)?;
-            Ok(end + self.size.next_multiple_of(512) + 1024)
+            Ok(end.strict_add(self.size.next_multiple_of(512)).strict_add(1024))
         }
     }
 

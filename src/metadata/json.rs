@@ -135,7 +135,11 @@ pub struct Document {
 
 impl Document {
     /// Reads one document.
-    pub(super) fn whole(bytes: &[u8]) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`parse`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         Self::read::<Unshaped>(bytes, None)
     }
 
@@ -746,7 +750,7 @@ mod tests {
             assert_eq!(got, expected.clone().map(|s| s.as_bytes().to_vec()), "{text}");
             let Ok(canonical) = got else { continue };
             assert_eq!(
-                Document::whole(text.as_bytes()).unwrap().is_canonical(),
+                Document::parse(text.as_bytes()).unwrap().is_canonical(),
                 canonical == text.as_bytes().trim_ascii_end(),
                 "{text}"
             );

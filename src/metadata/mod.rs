@@ -156,7 +156,7 @@ pub trait Role: private::Sealed + Sized {
     /// Reads the JSON of a file of this role.
     #[doc(hidden)]
     fn document(file: &Arc<Vec<u8>>) -> Result<json::Document, json::Error> {
-        json::Document::whole(file)
+        json::Document::parse(file)
     }
 
     /// Reads what is special to the role from the `signed` object.
