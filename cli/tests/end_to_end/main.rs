@@ -18,6 +18,8 @@ mod disk;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod plimsoll;
 #[cfg(test)]
 mod python_tuf;
