@@ -403,7 +403,7 @@ mod tests {
 
         fn size(&self) -> io::Result<u64> {
             let end = u64::try_from(self.start.len()).map_err(io::Error::other)?;
-            Ok(end + self.size.next_multiple_of(512) + 1024)
+            Ok(end.saturating_add(self.size.next_multiple_of(512)).saturating_add(1024))
         }
     }
 

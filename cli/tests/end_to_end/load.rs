@@ -205,13 +205,12 @@ fn loads_the_verified_image_or_nothing(loader: &Loader<'_>, scratch: &Scratch, f
         assert_trusted(export.arg("-o").arg(&whole).args(["--force", "--as", form]));
         let files = entries(&whole);
         let last = files.last().unwrap();
-        let mut lengths: Vec<u64> =
-            files.iter().flat_map(|file| [file.offset, file.byte(0) + 1, file.last()]).collect();
-        lengths.extend(files.iter().map(|file| file.offset - 512));
+        let mut lengths: Vec<u64> = files.iter().flat_map(|file| [file.offset, file.byte(1), file.last()]).collect();
+        lengths.extend(files.iter().map(|file| file.offset.strict_sub(512)));
         for length in lengths.into_iter().filter(|length| *length <= last.last()) {
             truncated(&whole, length, &cut);
             let _content_or_not = loader.load(&cut);
-            assert_eq!(loader.images(), [], "{form}, cut at {length} of {}", last.offset + last.size);
+            assert_eq!(loader.images(), [], "{form}, cut at {length}, the last byte is {}", last.last());
         }
         assert!(loader.load(&whole), "{form}: the good twin");
         assert_eq!(loader.images(), [named(NAME, CONFIG)], "{form}");
