@@ -46,7 +46,7 @@
 //!
 //! [`verify`] is the paved road through all of it. Each stage can be used on its own: [`trust`] does no I/O, so an async program can
 //! drive it; [`client::Source`] brings a repository from elsewhere; [`map`] lets several repositories decide together; [`image`] checks
-//! an archive in memory.
+//! an archive in memory, and [`image::write`](mod@image::write) hands on what was verified.
 //!
 //! # Features
 //!
@@ -57,7 +57,7 @@
 //!
 //! # What it does not do
 //!
-//! It does not load images, does not look into layers, and does not say that an image is free of flaws: only that it is the one that
+//! It starts no loader (the command `plimsoll load` does), does not look into layers, and does not say that an image is free of flaws: only that it is the one that
 //! was signed. "TUF 5.4.3" in these pages means the TUF specification 1.0.34.
 //!
 //! Numbers that bound untrusted input are in [`limits`], and can be changed.

@@ -53,7 +53,7 @@ fn every_finding_code_is_explained_and_no_other() {
     let mut codes: BTreeSet<String> =
         plimsoll::image::error::Code::ALL.iter().map(|code| code.as_str().to_owned()).collect();
     for text in &texts {
-        for open in ["=> \"", "Finding::new(\"", "not_started(\""] {
+        for open in ["=> \"", "Finding::new(\"", "not_started(\"", "not_loaded(\""] {
             codes.extend(between(text, open, '"').into_iter().filter(|word| is_code(word)).map(str::to_owned));
         }
     }
@@ -108,6 +108,18 @@ fn the_readme_shows_what_the_command_prints_and_runs_as_written() {
     for link in between(&page, "](", ')').into_iter().filter(|link| !link.contains("://")) {
         assert!(top().join(link).exists(), "README.md links to {link}");
     }
+}
+
+#[test]
+fn the_page_about_loading_shows_what_the_command_prints() {
+    let page = read("docs/load.md");
+    let printed = page.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(read("cli/tests/load.rs").contains(printed), "the command's test expects something else");
+    assert!(page.contains(
+        "cargo run --release -- load test-repos/good/app.tar --image registry.example/team/app:1.4 --repository"
+    ));
+    let last = printed.lines().last().unwrap();
+    assert!(read("README.md").contains(&format!("```text\n{last}\n```")));
 }
 
 #[test]

@@ -145,5 +145,5 @@ fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
 }
 
 fn unwritable(path: &Path, source: io::Error) -> WriteError {
-    WriteError::unwritable(format!("cannot write {}", quoted(&path.display().to_string())), source)
+    WriteError::Write { what: format!("cannot write {}", quoted(&path.display().to_string())), source }
 }

@@ -145,8 +145,10 @@ fn feed(child: &mut Child, written: Receiver<Written>) -> Result<(io::Result<Exi
         Some((Ok(()), _closed)) => true,
         // The loader has closed the pipe.
         Some((Err(WriteError::Write { .. }), _closed)) => false,
-        Some((Err(error), _still_open)) => {
-            let _ended_already = child.kill();
+        Some((Err(error), still_open)) => {
+            // This fails if it runs with more rights, as sudo does. Then it sees the end of a cut archive.
+            let _ended_or_stronger = child.kill();
+            drop(still_open);
             let _nobody_asks = child.wait();
             return Err(error);
         }

@@ -169,6 +169,34 @@ fn the_loader_is_given_a_new_archive_of_the_image_alone() {
 }
 
 #[test]
+fn the_sample_is_loaded_as_the_page_shows() {
+    let place = Place::small("page");
+    place.script("docker", "cat >loaded.tar; echo Loaded image: registry.example/team/app:1.4");
+    std::os::unix::fs::symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("../test-repos"), place.path("test-repos"))
+        .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    command.env_clear().env("HOME", place.path("home")).current_dir(&place.folder).stdin(Stdio::null());
+    command.env("PATH", format!("{}:/usr/bin:/bin", place.path("bin").display()));
+    command.args(["load", "test-repos/good/app.tar", "--image", NAME]);
+    let output = command.args(["--repository", "test-repos/good", "--root", "test-repos/root.json"]).output().unwrap();
+    let expected = "\
+Loaded image: registry.example/team/app:1.4
+trusted: registry.example/team/app:1.4
+  archive   test-repos/good/app.tar, docker-archive, 29696 bytes
+  manifest  sha256:140f9ba84465db587c31d1007d6473afca0d0ce54328e853cbea6609519678e9
+  config    sha256:5cd13aaca199fad460cefc9e2fac93e38ed988b194203021e4b1b0df01692c9b (the image ID in Docker's classic store)
+  platform  linux/amd64
+  layers    3, each checked against its diff id
+  signed by targets > team under root version 1
+  fresh     until 2056-01-01T00:00:00Z (root expires first)
+  not checked: packages, files
+  loaded    as registry.example/team/app:1.4 by docker load
+";
+    assert_eq!(text(&output.stderr) + &text(&output.stdout), expected);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
 fn each_loader_is_called_in_its_own_way() {
     let place = Place::small("loaders");
     for program in ["docker", "podman", "nerdctl", "ctr", "other"] {
@@ -218,7 +246,8 @@ fn nothing_is_started_for_an_archive_that_is_not_trusted() {
     let at = changed.windows(5).position(|window| window == b"hello").unwrap();
     changed[at] ^= 1;
     let renamed = tar(&classic(&Image::small(), &["registry.example/team/app:1.5"]));
-    let cases: &[(&str, &[u8], &[&str], i32, &str)] = &[
+    type Case<'a> = (&'a str, &'a [u8], &'a [&'a str], i32, &'a str);
+    let cases: &[Case<'_>] = &[
         ("a changed layer", &changed, &[], 1, "layer-diff-id-mismatch"),
         ("another name", &renamed, &["--image", NAME], 1, "name-not-allowed"),
         ("not signed", &renamed, &[], 1, "image-not-signed"),

@@ -95,12 +95,6 @@ pub enum WriteError {
 }
 
 impl WriteError {
-    /// An error of whoever puts the new archive in its place; `what` says what could not be written.
-    #[must_use]
-    pub fn unwritable(what: String, source: io::Error) -> Self {
-        Self::Write { what, source }
-    }
-
     /// The stable code of the finding that reports it, in kebab-case.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::tools::{docker, output, text};
+use crate::tools::{daemon_alone, docker, output, text};
 
 /// The image's name as people write it, as its archive says it, and as it is signed.
 pub(crate) const NAME: &str = "debian-app:12";
@@ -39,6 +39,7 @@ impl Debian {
 
         root_file_system(&dir, &context.join("root.tar"));
         // A layer that adds a system, one that removes files and changes the package database, one that adds files.
+        let _daemon = daemon_alone();
         let dockerfile =
             "FROM scratch\nADD root.tar /\nRUN dpkg --purge tzdata\nCOPY app /srv/app\nCMD [\"/bin/bash\"]\n";
         fs::write(context.join("Dockerfile"), dockerfile).unwrap();

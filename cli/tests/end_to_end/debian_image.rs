@@ -9,7 +9,7 @@ use crate::archive::{DockerArchive, Flippable, after, size, truncated, with_mani
 use crate::debian::{Debian, FULL_NAME, NAME, TARGET};
 use crate::plimsoll::Verify;
 use crate::repository::Repository;
-use crate::tools::{Need, Scratch, docker, have, output};
+use crate::tools::{Need, Scratch, daemon_alone, docker, have, output};
 
 const NEEDS: &[Need] = &[Need::PythonTuf, Need::Docker, Need::Skopeo, Need::Debootstrap];
 
@@ -40,6 +40,7 @@ fn what_docker_saved_is_trusted_and_loads_as_the_verdict_says() {
     let verdict = verify(&debian.archive, &repository, &scratch).run().assert_trusted();
     verify(&debian.archive, &repository, &scratch).image(FULL_NAME).run().assert_trusted();
 
+    let _daemon = daemon_alone();
     assert_eq!(docker(["images", "--all", "--quiet"]), "", "a layer that the daemon knows it does not read");
     docker(["load", "--quiet", "--input", debian.archive.to_str().unwrap()]);
     let id = docker(["inspect", "--format", "{{.Id}}", NAME]);

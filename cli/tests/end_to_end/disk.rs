@@ -99,6 +99,36 @@ fn a_disk_too_full_for_the_copy_of_an_archive_is_undecided() {
     assert_eq!(std::fs::read_dir(&disk.0).unwrap().count(), 0, "nothing is left behind");
 }
 
+#[test]
+fn an_export_to_a_full_disk_is_undecided_and_leaves_nothing_behind() {
+    if !have(&[Need::Root]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::mount(scratch.join("disk"), "12k");
+    let export = |to: &Path, form: &str, stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        command.arg("export").arg(sample("good/app.tar")).arg("--repository").arg(sample("good"));
+        command.arg("--root").arg(sample("root.json")).arg("--store").arg(scratch.join("store"));
+        let output = command.arg("-o").arg(to).args(["--as", form]).stdout(stdout).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    for (name, form) in [("app.tar", "docker-archive"), ("app.tar", "oci-archive"), ("layout", "oci-dir")] {
+        let place = disk.0.join(name);
+        let (exit, printed) = export(&place, form, Stdio::piped());
+        assert_eq!(exit, Some(2), "{form}: {printed}");
+        assert!(printed.contains("No space left on device") && printed.contains("[output-unwritable]"), "{printed}");
+        assert_eq!(std::fs::read_dir(&disk.0).unwrap().count(), 0, "{form}");
+        disk.remount("size=1m");
+        assert_eq!(export(&place, form, Stdio::piped()).0, Some(0), "{form}: the twin");
+        output(Command::new("rm").arg("-r").arg(&place));
+        disk.remount("size=12k");
+    }
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let (exit, printed) = export(Path::new("-"), "docker-archive", full.into());
+    assert!(exit == Some(2) && printed.contains("[output-unwritable]"), "{printed}");
+}
+
 /// Root may read everything, so the command runs as somebody else.
 fn as_nobody(program: &Path, arguments: &[&Path]) -> (Option<i32>, Value) {
     let mut command = Command::new(program);

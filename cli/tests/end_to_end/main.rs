@@ -20,6 +20,8 @@ mod forms;
 #[cfg(test)]
 mod killed;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod plimsoll;
 #[cfg(test)]
 mod python_tuf;

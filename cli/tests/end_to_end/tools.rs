@@ -5,8 +5,8 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// What a test needs besides the command itself.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Buildah,
     /// gzip, zstd, xz and bzip2.
     Compressors,
+    /// The containerd at `PLIMSOLL_CONTAINERD`, which must be ours alone.
+    Containerd,
     /// debootstrap, the root rights that it wants, and a package mirror.
     Debootstrap,
     /// Root rights on Linux: to mount a small disk, and to be somebody who may not read.
@@ -39,6 +41,8 @@ impl Need {
         static COMPRESSORS: LazyLock<bool> =
             LazyLock::new(|| ["gzip", "zstd", "xz", "bzip2"].iter().all(|program| answers(program, ["--help"])));
         static PODMAN: LazyLock<bool> = LazyLock::new(|| answers("podman", ["--version"]));
+        static CONTAINERD: LazyLock<bool> =
+            LazyLock::new(|| containerd().is_some_and(|socket| answers("ctr", ["--address", &socket, "version"])));
         static ROOT: LazyLock<bool> = LazyLock::new(|| {
             cfg!(target_os = "linux") && answers("unshare", ["--mount", "true"]) && text("id", ["-u"]).trim() == "0"
         });
@@ -52,6 +56,7 @@ impl Need {
             Self::Umoci => (*UMOCI, "no umoci"),
             Self::Buildah => (*BUILDAH, "no buildah"),
             Self::Compressors => (*COMPRESSORS, "not all of gzip, zstd, xz and bzip2"),
+            Self::Containerd => (*CONTAINERD, "no containerd of its own; run it under .ci/with-docker"),
             Self::Debootstrap => (*DEBOOTSTRAP, "no debootstrap, or no right to run it"),
             Self::Strace => (*STRACE, "no strace, or no right to use it"),
             Self::Root => (*ROOT, "no right to mount a disk"),
@@ -72,6 +77,17 @@ pub(crate) fn have(needs: &[Need]) -> bool {
 /// The address of the daemon that the tests may use. Never the user's own: only what this variable names.
 fn docker_host() -> Option<String> {
     env::var("PLIMSOLL_DOCKER_HOST").ok()
+}
+
+/// The socket of the containerd that the tests may use.
+pub(crate) fn containerd() -> Option<String> {
+    env::var("PLIMSOLL_CONTAINERD").ok()
+}
+
+/// Held by whoever changes or looks at what images the daemon has.
+pub(crate) fn daemon_alone() -> MutexGuard<'static, ()> {
+    static DAEMON: Mutex<()> = Mutex::new(());
+    DAEMON.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A command that talks to the tests' daemon, with its program still to be given arguments.
@@ -138,6 +154,11 @@ impl Scratch {
 
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// A name that no other folder of these has.
+    pub(crate) fn name(&self) -> &OsStr {
+        self.0.file_name().unwrap()
     }
 }
 
