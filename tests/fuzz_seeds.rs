@@ -25,7 +25,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use properties::refresh::op;
-use properties::{canonical, metadata, refresh};
+use properties::{archive, canonical, metadata, refresh};
 use serde_json::json;
 use support::repo::{Repo, Signer, envelope};
 
@@ -381,4 +381,52 @@ fn refreshes(log: &[String]) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The sample as other programs would write it, and as its enemies would.
+fn archives() -> Vec<(&'static str, bool, Vec<u8>)> {
+    use support::image::{self, Image, content, position};
+
+    let read = |path: &str| fs::read(folder(path)).unwrap();
+    let mut entries = BTreeMap::new();
+    for entry in tar::Archive::new(read("test-repos/source/app.tar").as_slice()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
+        entries.insert(entry.path().unwrap().to_str().unwrap().to_owned(), bytes);
+    }
+    let item: serde_json::Value = serde_json::from_slice(&entries["manifest.json"]).unwrap();
+    let file = |name: &serde_json::Value| entries[name.as_str().unwrap()].clone();
+    let layers: Vec<Vec<u8>> = item[0]["Layers"].as_array().unwrap().iter().map(file).collect();
+    let gzip = layers.iter().map(|layer| (format!("{}+gzip", image::OCI_LAYER), image::gzip(layer))).collect();
+    let sample = Image { config: file(&item[0]["Config"]), layers, blobs: gzip, docker_types: false };
+
+    let name = archive::NAME;
+    let mut twice = image::classic(&sample, &[name]);
+    let manifest = twice[position(&twice, "manifest.json")].clone();
+    twice.push(manifest);
+    let mut renamed = image::hybrid(&sample, &[name]);
+    let other = String::from_utf8(content(&renamed, "index.json")).unwrap().replace("1.4", "1.5");
+    image::replace(&mut renamed, "index.json", other.as_bytes());
+    vec![
+        ("docker-save", true, read("test-repos/source/app.tar")),
+        ("classic", true, image::tar(&image::classic(&sample, &[name]))),
+        ("hybrid", true, image::tar(&image::hybrid(&sample, &[name]))),
+        ("hybrid-of-gzip", true, image::tar(&image::registry_hybrid(&sample, &[name]))),
+        ("oci-of-gzip", true, image::tar(&image::oci_archive(&sample, &[name]))),
+        ("changed-layer", false, read("test-repos/hostile/changed-layer/app.tar")),
+        ("extra-tag", false, read("test-repos/hostile/extra-tag/app.tar")),
+        ("older-image", false, read("test-repos/source/app-old.tar")),
+        ("manifest-twice", false, image::tar(&twice)),
+        ("halves-of-two-names", false, image::tar(&renamed)),
+    ]
+}
+
+#[test]
+fn what_holds_for_any_archive_holds_for_the_seeds() {
+    let seeds = archives();
+    on_disk("check", &seeds.iter().map(|(name, _, bytes)| ((*name).to_owned(), bytes.clone())).collect());
+    for (name, trusted, bytes) in &seeds {
+        assert_eq!(archive::hold(bytes), *trusted, "{name}");
+    }
 }

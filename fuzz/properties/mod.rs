@@ -1,4 +1,4 @@
-//! What the fuzz targets for role metadata hold to be true of any bytes, and what they compare with.
+//! What the fuzz targets for role metadata and whole archives hold to be true of any bytes, and what they compare with.
 //!
 //! They stand apart from the targets so that `cargo test` can run their seeds, too; see `tests/fuzz_seeds.rs`.
 
@@ -12,6 +12,7 @@
     reason = "these check and nobody links them; each target uses its own part"
 )]
 
+pub mod archive;
 pub mod canonical;
 pub mod metadata;
 pub mod refresh;
