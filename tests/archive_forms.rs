@@ -21,6 +21,7 @@ use plimsoll::image::check::{SignedImage, check};
 use plimsoll::image::error::ArchiveError;
 use plimsoll::image::inventory::{Form, Inventory};
 use plimsoll::image::read_at::ReadAt;
+use plimsoll::image::write;
 use plimsoll::limits::ArchiveLimits;
 use plimsoll::name::ImageName;
 use support::image::*;
@@ -688,6 +689,55 @@ mod folders {
             let archive = Archive::open(&folder, &limits()).unwrap();
             change(&folder);
             assert_eq!(judge(&image, &archive, &limits()).err().unwrap_or_default(), *expected, "{name}");
+        }
+    }
+
+    /// Between the check and the writing of a new archive: what is handed on is read again from the folder, and hashed again.
+    #[test]
+    fn what_changes_in_a_folder_after_the_check_is_never_handed_on() {
+        let image = Image::new(&[layer("a", &noise(3 << 20)), layer("b", b"2")], Stored::Gzip);
+        let blob = |f: &Path, i: usize| f.join(blob_name(&image.blobs[i].1));
+        let flip = |path: &Path, n: usize| {
+            let mut bytes = fs::read(path).unwrap();
+            bytes[n] ^= 1;
+            fs::write(path, bytes).unwrap();
+        };
+        type Change<'c> = (&'c str, &'c dyn Fn(&Path), &'c str);
+        let changes: &[Change<'_>] = &[
+            ("nothing", &|_| {}, ""),
+            ("index.json removed", &|f| fs::remove_file(f.join("index.json")).unwrap(), ""),
+            ("a layer's first byte", &|f| flip(&blob(f, 0), 0), "archive-changed"),
+            ("a layer's middle", &|f| flip(&blob(f, 0), 1 << 20), "archive-changed"),
+            ("the last layer", &|f| flip(&blob(f, 1), 20), "archive-changed"),
+            ("the config", &|f| flip(&f.join(blob_name(&image.config)), 3), "archive-changed"),
+            // It is still open, so what was verified is read.
+            ("a layer removed", &|f| fs::remove_file(blob(f, 1)).unwrap(), ""),
+            (
+                "a layer cut",
+                &|f| OpenOptions::new().write(true).open(blob(f, 1)).unwrap().set_len(5).unwrap(),
+                "archive-changed",
+            ),
+            ("a link in a layer's place", &|f| replace_by_link(&blob(f, 1)), ""),
+        ];
+        for (name, change, expected) in changes {
+            let scratch = tempfile::tempdir().unwrap();
+            let folder = scratch.path().join("layout");
+            unpack(&oci(&image), &folder);
+            let archive = Archive::open(&folder, &limits()).unwrap();
+            let verified = [judge(&image, &archive, &limits()).unwrap()];
+            change(&folder);
+            for docker in [true, false] {
+                let mut out = Vec::new();
+                let written = match docker {
+                    true => write::docker_archive(&verified, &archive, &limits(), &mut out),
+                    false => write::oci_archive(&verified, &archive, &limits(), &mut out),
+                };
+                let got = written.err().map_or("", |e| e.code());
+                assert_eq!(got, *expected, "{name}");
+                let is_whole =
+                    Archive::from_reader(out.as_slice(), &limits()).is_ok_and(|a| judge(&image, &a, &limits()).is_ok());
+                assert_eq!(is_whole, expected.is_empty(), "{name}");
+            }
         }
     }
 

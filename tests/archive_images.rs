@@ -8,6 +8,7 @@ use plimsoll::digest::Sha256;
 use plimsoll::image::check::{SignedImage, check};
 use plimsoll::image::inventory::Inventory;
 use plimsoll::image::manifest::Platform;
+use plimsoll::image::write;
 use plimsoll::limits::ArchiveLimits;
 use plimsoll::name::ImageName;
 use plimsoll::verdict::Verdict;
@@ -107,6 +108,35 @@ fn several_images_are_trusted_if_each_is_signed() {
         let twice = together(&[write(&app, &[APP, "registry.example/team/app:latest"]), write(&db, &[DB])]);
         assert!(verify(&again, None, &twice).is_trusted(), "{form}");
         assert_eq!(code(&verify(&both, None, &twice)), "image-not-signed", "{form}");
+    }
+}
+
+#[test]
+fn all_images_are_written_under_all_their_verified_names() {
+    const LATEST: &str = "registry.example/team/app:latest";
+    let (app, db) = (app(), db());
+    let repo = signs(&[(APP, &app), (DB, &db), (LATEST, &app)]);
+    for (form, write_form) in FORMS {
+        let archive = tar(&together(&[write_form(&app, &[LATEST, APP]), write_form(&db, &[DB])]));
+        let client = plimsoll::client::Client::new(repo.pinned(), MemorySource::new(&repo), Store::in_memory());
+        let verifier = Verifier::new(client.with_time(NOW.parse().unwrap()));
+        let verdict = verifier.verify_archive(&archive, "archive.tar");
+        let images: Vec<_> = verdict.images().cloned().collect();
+        let limits = ArchiveLimits::default();
+        for docker in [true, false] {
+            let mut fresh = Vec::new();
+            match docker {
+                true => write::docker_archive(&images, &archive, &limits, &mut fresh).unwrap(),
+                false => write::oci_archive(&images, &archive, &limits, &mut fresh).unwrap(),
+            }
+            let inventory = Inventory::scan(fresh.as_slice(), &limits).unwrap();
+            let names: Vec<Vec<String>> =
+                inventory.images().iter().map(|i| i.names().iter().map(ToString::to_string).collect()).collect();
+            assert_eq!(names, [vec![APP.to_owned(), LATEST.to_owned()], vec![DB.to_owned()]], "{form}");
+            let again = verifier.verify_archive(&fresh, "fresh.tar");
+            assert!(again.is_trusted(), "{form}: {again}");
+            assert_eq!(again.images().count(), 2, "{form}");
+        }
     }
 }
 
