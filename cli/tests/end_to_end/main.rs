@@ -29,3 +29,5 @@ mod python_tuf;
 mod repository;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod writers;
