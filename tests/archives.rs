@@ -781,6 +781,49 @@ fn limits_stop_before_memory_is_used() {
     assert_eq!(verdict(&image, &tar(&items)).unwrap_err(), "archive-limit");
 }
 
+#[test]
+fn the_size_of_plain_layers_is_bounded_before_they_are_read() {
+    let image = Image::new(&[layer("a", &[1; 1000]), layer("b", &[2; 1000])], Stored::Plain);
+    let archive = tar(&classic_archive(&image));
+    let with = |change: fn(&mut ArchiveLimits)| {
+        let mut limits = limits();
+        change(&mut limits);
+        let inventory = Inventory::scan(archive.as_slice(), &limits).unwrap();
+        inventory.measure(&limits, &|_, _| {}).map(drop).map_err(|e| e.to_string()).err().unwrap_or_default()
+    };
+    // A layer of one file of 1,000 bytes: a header, two blocks, and the end of two.
+    let size = 2560;
+    assert_eq!(image.layers.iter().map(Vec::len).collect::<Vec<_>>(), [size, size]);
+    assert_eq!(with(|l| l.layer = 2560), "");
+    assert!(
+        with(|l| l.layer = 2559).ends_with("at most 2559 (limit layer), found 2560"),
+        "{}",
+        with(|l| l.layer = 2559)
+    );
+    assert_eq!(with(|l| l.unpacked = 5120), "");
+    assert!(with(|l| l.unpacked = 5119).ends_with("at most 5119 (limit unpacked), found 5120"));
+}
+
+#[test]
+fn the_window_that_a_zstd_layer_chooses_is_bounded_and_the_limit_named() {
+    let image = Image::new(&[layer("big", &vec![7; 3 << 20])], Stored::Zstd);
+    let archive = tar(&registry_archive(&image));
+    let with = |log: u32| {
+        let mut limits = limits();
+        limits.zstd_window_log = log;
+        let name = ImageName::parse(NAME).unwrap();
+        let signed = SignedImage::from_manifest(&name, &image.manifest(), None, &limits).unwrap();
+        let inventory = Inventory::scan(archive.as_slice(), &limits).unwrap().measure(&limits, &|_, _| {}).unwrap();
+        check(&signed, &[name], &inventory).map(drop).map_err(|r| r[0].to_string())
+    };
+    assert_eq!(with(27), Ok(()));
+    let refused = with(10).unwrap_err();
+    assert!(
+        refused.contains("needs more memory") && refused.contains("at most 10 (limit zstd-window-log)"),
+        "{refused}"
+    );
+}
+
 fn two_platforms() -> (Image, Image, Value) {
     let amd64 = Image::for_platform("amd64", &[layer("a", b"amd64")], Stored::Gzip);
     let arm64 = Image::for_platform("arm64", &[layer("a", b"arm64")], Stored::Gzip);

@@ -32,6 +32,7 @@ pub(crate) fn layers<R: ReadAt + Sync>(
 ) -> Result<BTreeMap<String, Layer>, ArchiveError> {
     entries.sort_by(|a, b| b.size.cmp(&a.size).then(a.offset.cmp(&b.offset)));
     let total = entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
+    not_too_large(&entries, total, limits)?;
     // Less than a chunk in all is hashed before a thread has started.
     let worth_it = usize::try_from(total).map_or(true, |total| total > CHUNK);
     let cores = if worth_it { thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX) } else { 1 };
@@ -63,6 +64,18 @@ pub(crate) fn layers<R: ReadAt + Sync>(
         layers.insert(layer.entry.name.clone(), layer);
     }
     Ok(layers)
+}
+
+/// Before any of it is read: a file can be as large as it likes on a disk that does not store zeros.
+fn not_too_large(entries: &[Entry], total: u64, limits: &ArchiveLimits) -> Result<(), Refusal> {
+    let (layer, unpacked) = (bound!(limits, layer), bound!(limits, unpacked));
+    if let Some(entry) = entries.iter().find(|entry| !layer.allows(entry.size)) {
+        return Err(Refusal::beyond(layer, escaped(&entry.name), "the layer has too many bytes").found(entry.size));
+    }
+    if unpacked.allows(total) {
+        return Ok(());
+    }
+    Err(Refusal::beyond(unpacked, "the archive", "the layers have too many bytes together").found(total))
 }
 
 struct Queue<'a, R> {
@@ -121,7 +134,7 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
         let mut hasher = Sha256Hasher::new();
         let mut size = 0u64;
         loop {
-            let chunk = unpacked.fill_buf().map_err(|e| corrupt(entry, compression, &e))?;
+            let chunk = unpacked.fill_buf().map_err(|e| corrupt(entry, compression, &e, self.limits))?;
             if chunk.is_empty() {
                 return Ok(Content { digest: hasher.finish(), size });
             }

@@ -8,7 +8,7 @@ use crate::image::error::{ArchiveError, Code, Refusal};
 use crate::image::inventory::{became_shorter, read_failed};
 use crate::image::read_at::{ReadAt, read_full};
 use crate::image::tar::{Compression, Entry};
-use crate::limits::ArchiveLimits;
+use crate::limits::{ArchiveLimits, bound};
 use crate::text::escaped;
 
 /// Reads an entry's bytes, from first to last, and keeps what really went wrong, for a decoder reports it in its own words.
@@ -78,8 +78,9 @@ pub(crate) fn decoder<'r>(
     match compression {
         Compression::Gzip => Ok(Box::new(MultiGzDecoder::new(reader))),
         Compression::Zstd => {
-            let mut decoder = zstd::Decoder::with_buffer(reader).map_err(|e| corrupt(entry, compression, &e))?;
-            decoder.window_log_max(limits.zstd_window_log).map_err(|e| corrupt(entry, compression, &e))?;
+            let mut decoder =
+                zstd::Decoder::with_buffer(reader).map_err(|e| corrupt(entry, compression, &e, limits))?;
+            decoder.window_log_max(limits.zstd_window_log).map_err(|e| corrupt(entry, compression, &e, limits))?;
             Ok(Box::new(decoder))
         }
         other => Err(Refusal::new(Code::LayerCompression, escaped(&entry.name), "loaders differ on such a layer")
@@ -89,11 +90,20 @@ pub(crate) fn decoder<'r>(
 }
 
 /// What a decoder's error says of the entry.
-pub(crate) fn corrupt(entry: &Entry, compression: Compression, error: &io::Error) -> Refusal {
+pub(crate) fn corrupt(entry: &Entry, compression: Compression, error: &io::Error, limits: &ArchiveLimits) -> Refusal {
+    if wants_a_larger_window(compression, error) {
+        let message = "its zstd stream needs more memory than it may to be decompressed";
+        return Refusal::beyond(bound!(limits, zstd_window_log), escaped(&entry.name), message);
+    }
     Refusal::new(
         Code::LayerCorrupt,
         escaped(&entry.name),
         format!("the {} stream is damaged or something follows it", compression.word()),
     )
     .found(escaped(&error.to_string()))
+}
+
+/// Whether a zstd stream was given up because its window, which it chooses itself, is above the limit. zstd has no type for it.
+pub(crate) fn wants_a_larger_window(compression: Compression, error: &io::Error) -> bool {
+    compression == Compression::Zstd && error.to_string().contains("too much memory")
 }

@@ -27,6 +27,7 @@ use liblzma::stream::{CONCATENATED, Stream, TELL_UNSUPPORTED_CHECK};
 use crate::image::ahead::{CHUNK, ahead, fill};
 use crate::image::error::{ArchiveError, Code, Refusal};
 use crate::image::header::some_reader_takes;
+use crate::image::stored::wants_a_larger_window;
 use crate::image::tar::{Compression, check_start};
 use crate::limits::{ArchiveLimits, Bound, bound};
 use crate::text::{escaped, quoted};
@@ -295,8 +296,7 @@ fn undecodable(compression: Compression, error: &io::Error, limits: &ArchiveLimi
     if let Some(liblzma::stream::Error::MemLimit) = xz {
         return memory(bound!(limits, xz_memory));
     }
-    // zstd has no type for it.
-    if compression == Compression::Zstd && text.contains("too much memory") {
+    if wants_a_larger_window(compression, error) {
         return memory(bound!(limits, zstd_window_log));
     }
     refused(Code::ArchiveCorrupt, format!("the {word} stream around it is damaged, cut, or something follows it"))

@@ -475,7 +475,7 @@ impl<'a, R: ReadAt + Sync + ?Sized, S: Sink> Output<'a, R, S> {
             let stored = BufReader::with_capacity(CHUNK, &mut section);
             let decoder = decoder(entry, compression, stored, self.limits).map_err(Fault::Content)?;
             self.pass(file, ahead(scope, decoder)).map_err(|fault| match fault {
-                Fault::Source(error) => Fault::Content(corrupt(entry, compression, &error)),
+                Fault::Source(error) => Fault::Content(corrupt(entry, compression, &error, self.limits)),
                 other => other,
             })
         });
