@@ -298,3 +298,32 @@ fn roles_are_called_as_in_metadata() {
     }
     assert_eq!(RoleName::Delegated("two\nlines".to_owned()).to_string(), "two\\nlines");
 }
+
+/// What stands beside `signed` is signed by nobody, and changes nothing: however the file is written, `signed` alone is verified.
+#[test]
+fn members_beside_signed_and_signatures_do_no_harm() {
+    let mut repo = Repo::new();
+    repo.target("targets", "a/b", b"x");
+    let limits = MetadataLimits::default();
+    let root = Unverified::<Root>::parse(repo.sign("root"), &limits).unwrap().verify_pinned().unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&repo.sign("targets")).unwrap();
+    for beside in [&[][..], &["aaa"], &["sigs"], &["zzz"], &["aaa", "zzz"]] {
+        let mut file = file.clone();
+        for key in beside {
+            file[*key] = json!({"a": [1]});
+        }
+        // `serde_json` keeps objects sorted: the first of these is canonical.
+        for written in [serde_json::to_vec(&file).unwrap(), serde_json::to_vec_pretty(&file).unwrap()] {
+            let verified = Unverified::<Targets>::parse(written.as_slice(), &limits).unwrap();
+            let verified = verified.verify(root.targets(), root.keys());
+            assert_eq!(verified.unwrap().target("a/b").unwrap().length(), 1, "{beside:?}");
+            // The nearest one that is not what was signed.
+            let text = String::from_utf8(written).unwrap();
+            let changed = if text.contains("\"length\": 1") { "\"length\": 1" } else { "\"length\":1" };
+            let changed = text.replace(changed, &changed.replace('1', "2"));
+            assert_ne!(changed, text);
+            let changed = Unverified::<Targets>::parse(changed.as_bytes(), &limits).unwrap();
+            assert!(changed.verify(root.targets(), root.keys()).is_err(), "{beside:?}");
+        }
+    }
+}
