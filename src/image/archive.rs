@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::image::error::{ArchiveError, Refusal};
+use crate::image::error::ArchiveError;
 use crate::image::folder::Folder;
 use crate::image::read_at::{ReadAt, read_full};
 use crate::image::tar::{Compression, Table};
@@ -176,29 +176,5 @@ impl Read for FromStart<'_> {
         let n = self.file.read_at(buf, self.at)?;
         self.at = self.at.saturating_add(u64::try_from(n).unwrap_or(u64::MAX));
         Ok(n)
-    }
-}
-
-/// What a folder's file says when it is no longer the one that was listed. Within an [`io::Error`], so that it can come out of
-/// [`ReadAt`]; it leads to a refusal, unlike other errors.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Changed(pub(crate) &'static str);
-
-impl Changed {
-    /// What an error says of a change, if it is one.
-    pub(crate) fn of(error: &io::Error) -> Option<&Self> {
-        error.get_ref()?.downcast_ref()
-    }
-
-    pub(crate) fn refusal(&self, name: &str) -> Refusal {
-        use crate::image::error::Code;
-        Refusal::new(Code::ArchiveChanged, crate::text::escaped(name), self.0)
-    }
-}
-
-impl From<Changed> for io::Error {
-    fn from(changed: Changed) -> Self {
-        Self::other(changed)
     }
 }

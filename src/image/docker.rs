@@ -9,14 +9,13 @@
 //! - Every name in `RepoTags` has a tag and no digest.
 
 use crate::digest::Sha256;
+use crate::image::documents::{Documents, regular_file};
 use crate::image::error::{ArchiveError, Code, Refusal};
-use crate::image::inventory::Documents;
 use crate::image::manifest::{Config, at_most, digest, known_keys};
 use crate::image::tar::{Entry, Kind, Table};
 use crate::limits::{ArchiveLimits, Bound, bound};
 use crate::metadata::json::{self, At, Error, Value};
 use crate::name::ImageName;
-use crate::text::escaped;
 
 /// The file that makes an archive a docker-archive.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -106,21 +105,6 @@ fn layer_file<'a>(table: &'a Table, name: &str) -> Result<&'a Entry, Refusal> {
     match table.get(name).map(|e| &e.kind) {
         Some(Kind::Symlink { target }) => regular_file(table, target, "the layer"),
         _ => regular_file(table, name, "the layer"),
-    }
-}
-
-/// The regular file with exactly this name.
-pub(crate) fn regular_file<'a>(table: &'a Table, name: &str, what: &str) -> Result<&'a Entry, Refusal> {
-    let refused = |found: &str| {
-        Refusal::new(Code::ArchiveMissingFile, escaped(name), format!("{what} is not in the archive"))
-            .expected("a regular file with exactly this name")
-            .found(found)
-    };
-    match table.get(name) {
-        Some(entry) if entry.kind == Kind::File => Ok(entry),
-        Some(Entry { kind: Kind::Directory, .. }) => Err(refused("a directory")),
-        Some(_) => Err(refused("a link")),
-        None => Err(refused("nothing")),
     }
 }
 

@@ -110,6 +110,41 @@ impl From<json::Error> for Refusal {
     }
 }
 
+/// What a folder's file says when it is no longer the one that was listed. Within an [`io::Error`], so that it can come out of
+/// [`ReadAt`]; it leads to a refusal, unlike other errors.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Changed(pub(crate) &'static str);
+
+impl Changed {
+    /// What an error says of a change, if it is one.
+    pub(crate) fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    pub(crate) fn refusal(&self, name: &str) -> Refusal {
+        Refusal::new(Code::ArchiveChanged, escaped(name), self.0)
+    }
+}
+
+impl From<Changed> for io::Error {
+    fn from(changed: Changed) -> Self {
+        Self::other(changed)
+    }
+}
+
+/// Reading the entry `name` failed: that is undecided, unless it says that the archive has changed.
+pub(crate) fn read_failed(name: &str, source: io::Error) -> ArchiveError {
+    if let Some(changed) = Changed::of(&source) {
+        return changed.refusal(name).into();
+    }
+    ArchiveError::Io { what: format!("cannot read {} of the archive", escaped(name)), source }
+}
+
+pub(crate) fn became_shorter(name: &str) -> Refusal {
+    Refusal::new(Code::ArchiveChanged, escaped(name), "the archive became shorter while it was read")
+}
+
 macro_rules! codes {
     ($($(#[$doc:meta])+ $variant:ident = $text:literal,)+) => {
         /// The stable code of a [`Refusal`]. Rule numbers are those of the section "What is accepted" of [`crate::image`].

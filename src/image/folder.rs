@@ -26,8 +26,7 @@ mod unix {
     use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, statat};
     use rustix::io::Errno;
 
-    use crate::image::archive::Changed;
-    use crate::image::error::{ArchiveError, Code, Refusal};
+    use crate::image::error::{ArchiveError, Changed, Code, Refusal};
     use crate::image::read_at::ReadAt;
     use crate::image::tar::{Entry, Kind, Sizes, Table, clean, unacceptable};
     use crate::limits::{ArchiveLimits, bound};

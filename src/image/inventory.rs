@@ -13,18 +13,17 @@
 //! - Memory does not depend on the size of the image.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
-use crate::digest::Sha256;
-use crate::image::archive::{Archive, Changed};
+use crate::image::archive::Archive;
 use crate::image::claims::{self, ClaimedImage};
 use crate::image::docker::{self, DockerImage};
+use crate::image::documents::Reader;
 use crate::image::error::{ArchiveError, Code, Refusal};
-use crate::image::measure;
+use crate::image::measure::{self, Layer};
 use crate::image::oci::{self, Layout, Top};
-use crate::image::read_at::{ReadAt, read_full};
+use crate::image::read_at::ReadAt;
 use crate::image::tar::{Entry, Table, fold};
-use crate::limits::{ArchiveLimits, Bound, bound};
+use crate::limits::{ArchiveLimits, bound};
 use crate::text::{escaped, quoted};
 
 /// The file that names the images of the form that docker wrote before 1.10.
@@ -79,25 +78,6 @@ pub struct MeasuredInventory<R> {
     pub(crate) layers: BTreeMap<String, Layer>,
 }
 
-/// A layer as it was read.
-#[derive(Debug, Clone)]
-pub(crate) struct Layer {
-    pub(crate) entry: Entry,
-    /// Of the stored bytes.
-    pub(crate) stored: Sha256,
-    /// Whether the first bytes are those of a compressed stream.
-    pub(crate) compressed: bool,
-    /// Of the tar that a loader would unpack, or why there is none.
-    pub(crate) content: Result<Content, Refusal>,
-}
-
-/// The uncompressed tar of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Content {
-    pub(crate) digest: Sha256,
-    pub(crate) size: u64,
-}
-
 impl<R: ReadAt + Sync> Inventory<R> {
     /// Reads the headers and the documents of `archive`, a tar.
     ///
@@ -115,7 +95,7 @@ impl<R: ReadAt + Sync> Inventory<R> {
         if folder {
             must_be_layout(table)?;
         }
-        let mut documents = Reader { archive: &archive, all: bound!(limits, documents), left: limits.documents };
+        let mut documents = Reader::new(&archive, limits);
         let docker = docker_half(table, &mut documents, limits)?;
         let oci = oci_half(table, &mut documents, limits)?;
         let form = match (&docker, &oci) {
@@ -304,56 +284,4 @@ fn no_image(table: &Table) -> Refusal {
     Refusal::new(Code::ArchiveNoImage, "the archive", "no image found")
         .expected("manifest.json or index.json")
         .found("neither")
-}
-
-/// Hands out the bytes of whole entries.
-pub(crate) trait Documents {
-    /// The whole content of `entry`, which must not be larger than `limit`.
-    fn document(&mut self, entry: &Entry, limit: Bound) -> Result<Vec<u8>, ArchiveError>;
-}
-
-/// Reads whole entries, and counts what they take in all.
-struct Reader<'a, R> {
-    archive: &'a R,
-    all: Bound,
-    left: u64,
-}
-
-impl<R: ReadAt> Reader<'_, R> {
-    /// A file at the top of the archive. `None` if there is no such entry.
-    fn control(&mut self, table: &Table, name: &str, limit: Bound) -> Result<Option<Vec<u8>>, ArchiveError> {
-        if table.get(name).is_none() {
-            return Ok(None);
-        }
-        let entry = docker::regular_file(table, name, "the file")?;
-        self.document(entry, limit).map(Some)
-    }
-}
-
-impl<R: ReadAt> Documents for Reader<'_, R> {
-    fn document(&mut self, entry: &Entry, limit: Bound) -> Result<Vec<u8>, ArchiveError> {
-        let too_large = |limit, message: &str| Refusal::beyond(limit, escaped(&entry.name), message).found(entry.size);
-        if !limit.allows(entry.size) {
-            return Err(too_large(limit, "too many bytes for what it is").into());
-        }
-        let left = self.left.checked_sub(entry.size);
-        self.left = left.ok_or_else(|| too_large(self.all, "the documents have too many bytes together"))?;
-        let mut bytes = vec![0; usize::try_from(entry.size).unwrap_or(0)];
-        let n = read_full(self.archive, &mut bytes, entry.offset).map_err(|e| read_failed(&entry.name, e))?;
-        if n < bytes.len() {
-            return Err(became_shorter(&entry.name).into());
-        }
-        Ok(bytes)
-    }
-}
-
-pub(crate) fn read_failed(name: &str, source: io::Error) -> ArchiveError {
-    if let Some(changed) = Changed::of(&source) {
-        return changed.refusal(name).into();
-    }
-    ArchiveError::Io { what: format!("cannot read {} of the archive", escaped(name)), source }
-}
-
-pub(crate) fn became_shorter(name: &str) -> Refusal {
-    Refusal::new(Code::ArchiveChanged, escaped(name), "the archive became shorter while it was read")
 }

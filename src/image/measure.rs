@@ -10,10 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::digest::Sha256Hasher;
+use crate::digest::{Sha256, Sha256Hasher};
 use crate::image::ahead::{CHUNK, ahead};
 use crate::image::error::{ArchiveError, Refusal};
-use crate::image::inventory::{Content, Layer};
 use crate::image::read_at::ReadAt;
 use crate::image::stored::{Section, compression, corrupt, decoder};
 use crate::image::tar::{Compression, Entry};
@@ -22,6 +21,25 @@ use crate::text::escaped;
 
 /// More would only wait for the disk, and each has buffers.
 const THREADS_MAX: usize = 16;
+
+/// A layer as it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    pub(crate) entry: Entry,
+    /// Of the stored bytes.
+    pub(crate) stored: Sha256,
+    /// Whether the first bytes are those of a compressed stream.
+    pub(crate) compressed: bool,
+    /// Of the tar that a loader would unpack, or why there is none.
+    pub(crate) content: Result<Content, Refusal>,
+}
+
+/// The uncompressed tar of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) digest: Sha256,
+    pub(crate) size: u64,
+}
 
 /// Hashes the files `entries` of `archive`; the result is by name.
 pub(crate) fn layers<R: ReadAt + Sync>(

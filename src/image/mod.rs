@@ -56,6 +56,7 @@ pub mod archive;
 pub mod check;
 pub mod claims;
 mod docker;
+mod documents;
 pub mod error;
 mod folder;
 mod header;

@@ -4,8 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::image::error::{ArchiveError, Code, Refusal};
-use crate::image::inventory::{became_shorter, read_failed};
+use crate::image::error::{ArchiveError, Code, Refusal, became_shorter, read_failed};
 use crate::image::read_at::{ReadAt, read_full};
 use crate::image::tar::{Compression, Entry};
 use crate::limits::{ArchiveLimits, bound};
