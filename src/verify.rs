@@ -162,15 +162,17 @@ impl<S: Source> Verifier<S> {
         let progress = &self.progress;
         let measured = inventory.measure(&self.limits, &|done, total| progress(done, total))?;
 
-        let mut verified = Vec::new();
-        let mut refusals = Vec::new();
+        let (mut verified, mut refusals, mut all) = (Vec::new(), Vec::new(), 0_usize);
         for ((image, names), signed) in measured.images().iter().zip(&names).zip(&signed) {
             match check_under_each_name(signed, names, image, &measured) {
-                Ok(image) => verified.push(image),
+                Ok(images) => {
+                    verified.extend(images);
+                    all = all.saturating_add(1);
+                }
                 Err(found) => refusals.extend(found),
             }
         }
-        let all = verified.len() == measured.images().len();
+        let all = all == measured.images().len();
         let mut verified = verified.into_iter();
         match verified.next() {
             Some(first) if all && refusals.is_empty() => Ok((first, verified.collect())),
@@ -271,19 +273,23 @@ fn no_name(images: usize) -> Stop {
     Stop::Untrusted(vec![Finding::new("image-name-missing", text)])
 }
 
-/// An image that has several names is signed under each of them.
+/// An image that has several names is signed under each of them. As many as there are signed manifests for it: one, unless its names have
+/// different manifests of one config. Each has only the names that its own manifest is signed for.
 fn check_under_each_name<R>(
     signed: &[SignedImage],
     names: &[ImageName],
     image: &ClaimedImage,
     measured: &MeasuredInventory<R>,
-) -> Result<VerifiedImage, Vec<Refusal>> {
-    let mut verified = None;
+) -> Result<Vec<VerifiedImage>, Vec<Refusal>> {
+    let mut verified: Vec<VerifiedImage> = Vec::new();
     for signed in signed {
-        let image = check_image(signed, names, image, measured)?;
-        verified.get_or_insert(image);
+        let image = check_image(signed, names, image, measured)?.claimed_as_verified();
+        match verified.iter_mut().find(|other| other.is_same_but_for_names(&image)) {
+            Some(other) => other.add_names_of(&image),
+            None => verified.push(image),
+        }
     }
-    verified.ok_or_else(|| vec![several_images(0)])
+    if verified.is_empty() { Err(vec![several_images(0)]) } else { Ok(verified) }
 }
 
 fn not_signed(name: &ImageName, path: &str, absence: &Absence) -> Stop {

@@ -241,6 +241,90 @@ fn the_number_of_images_is_bounded() {
     }
 }
 
+/// What one loader takes for two names, another takes for one.
+#[test]
+fn names_of_several_images_are_different_to_every_loader() {
+    let (app, db) = (app(), db());
+    let (team, other) = ("registry.example/team/app:1.4", "registry.example/team/db:1.4");
+    let repo = signs(&[
+        ("demo:1.0", &app),
+        ("localhost/demo:1.0", &db),
+        ("user/demo:1.0", &app),
+        ("localhost/user/demo:1.0", &db),
+        (team, &app),
+        (other, &db),
+    ]);
+    for (form, write) in FORMS {
+        let pair = |one: &str, two: &str| {
+            let both = together(&[write(&app, &[one]), write(&db, &[two])]);
+            let turned = together(&[write(&db, &[two]), write(&app, &[one])]);
+            let codes = (code(&verify(&repo, None, &both)), code(&verify(&repo, None, &turned)));
+            assert_eq!(codes.0, codes.1, "{form}");
+            codes.0
+        };
+        // podman makes `localhost/demo` of `demo`.
+        assert_eq!(pair("demo:1.0", "localhost/demo:1.0"), "archive-several-images", "{form}");
+        assert_eq!(pair("user/demo:1.0", "localhost/user/demo:1.0"), "archive-several-images", "{form}");
+        assert_eq!(pair("demo:1.0", "localhost/user/demo:1.0"), "", "{form}");
+        assert_eq!(pair(team, other), "", "{form}");
+    }
+    // A tag alone: containerd makes a name of it, podman another. With the full name beside it nobody does.
+    for write in [hybrid, oci_archive] {
+        let mut archive = together(&[write(&app, &[team]), write(&db, &[other])]);
+        assert_eq!(code(&verify(&repo, None, &archive)), "");
+        edit(&mut archive, "index.json", |index| {
+            index["manifests"][1]["annotations"] = json!({"org.opencontainers.image.ref.name": "1.4"});
+        });
+        assert_eq!(code(&verify(&repo, None, &archive)), "archive-several-images");
+        // The one image of an archive may have it.
+        let mut alone = write(&app, &[team]);
+        edit(&mut alone, "index.json", |index| {
+            index["manifests"][0]["annotations"] = json!({"org.opencontainers.image.ref.name": "1.4"});
+        });
+        assert_eq!(code(&verify(&repo, Some(team), &alone)), "");
+    }
+}
+
+/// Two names of one image whose signed manifests differ in what they say besides config and layers.
+#[test]
+fn a_name_is_written_with_its_own_signed_manifest() {
+    const LATEST: &str = "registry.example/team/app:latest";
+    let app = app();
+    let mut annotated = app.manifest_json();
+    annotated["annotations"] = json!({"run.oci.hooks.stage": "prestart"});
+    let mut repo = Repo::new();
+    for (name, manifest) in [(APP, bytes(&annotated)), (LATEST, app.manifest())] {
+        let folder = ImageName::parse(name).unwrap().target_folder();
+        repo.target("targets", &format!("{folder}manifest.json"), &manifest);
+    }
+    repo.write();
+    let archive = tar(&registry_hybrid(&app, &[APP, LATEST]));
+    let client = plimsoll::client::Client::new(repo.pinned(), MemorySource::new(&repo), Store::in_memory());
+    let verifier = Verifier::new(client.with_time(NOW.parse().unwrap()));
+    let verdict = verifier.verify_archive(&archive, "archive.tar");
+    assert!(verdict.is_trusted(), "{verdict}");
+    let images: Vec<_> = verdict.images().cloned().collect();
+    let named: Vec<_> = images.iter().map(|i| (i.loaded_names(), i.manifest().digest)).collect();
+    assert_eq!(
+        named,
+        [
+            (vec![APP.to_owned()], Sha256::of(&bytes(&annotated))),
+            (vec![LATEST.to_owned()], Sha256::of(&app.manifest()))
+        ]
+    );
+    let limits = ArchiveLimits::default();
+    let mut fresh = Vec::new();
+    write::oci_archive(&images, &archive, &limits, &mut fresh).unwrap();
+    let inventory = Inventory::scan(fresh.as_slice(), &limits).unwrap();
+    assert_eq!(inventory.images().len(), 2, "each name leads to its own manifest");
+    let again = verifier.verify_archive(&fresh, "fresh.tar");
+    assert!(again.is_trusted(), "{again}");
+    let mut fresh = Vec::new();
+    write::docker_archive(&images, &archive, &limits, &mut fresh).unwrap();
+    let again = verifier.verify_archive(&fresh, "fresh.tar");
+    assert!(again.is_trusted(), "{again}");
+}
+
 /// An index of amd64 and an index within it of arm64, as some registries serve them.
 struct Nested {
     amd64: Image,

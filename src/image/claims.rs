@@ -5,16 +5,19 @@
 //! Rules:
 //! - A loader loads all images that its half lists, so each has to be signed; none is skipped.
 //! - In a hybrid both halves list the same images: as many, and in pairs of one config.
-//! - No two images have one name: the last would keep it, whatever was verified under it before.
+//! - No two images have one name, to no loader: the last would keep it, whatever was verified under it before. podman makes
+//!   `localhost/app` of a short `app`, which to docker is `docker.io/library/app`.
+//! - Of several images none is named by its tag alone, of which each loader makes a name of its own.
 //! - An image may name a parent (docker's own link for its build history) only if that is another image of the archive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Sha256;
 use crate::image::docker::{self, DockerImage};
 use crate::image::error::{Code, Refusal};
 use crate::image::oci::{self, Layout, Top};
 use crate::name::ImageName;
+use crate::text::quoted;
 
 /// One image of an archive, as the archive describes it.
 #[derive(Debug)]
@@ -58,6 +61,7 @@ impl ClaimedImage {
 /// The images of an archive from what its halves list, in the order in which they are listed.
 pub(crate) fn images(docker: Option<Vec<DockerImage>>, oci: Option<Vec<Layout>>) -> Result<Vec<ClaimedImage>, Refusal> {
     refuse_strange_parents(docker.as_deref().unwrap_or_default())?;
+    refuse_tags_alone(oci.as_deref().unwrap_or_default())?;
     let images = match (docker, oci) {
         (Some(docker), Some(oci)) => pairs(docker, oci)?,
         (docker, oci) => {
@@ -87,12 +91,41 @@ fn pairs(docker: Vec<DockerImage>, mut oci: Vec<Layout>) -> Result<Vec<ClaimedIm
 }
 
 fn refuse_shared_names(images: &[ClaimedImage]) -> Result<(), Refusal> {
-    let mut seen = BTreeSet::new();
-    match images.iter().flat_map(|image| &image.names).find(|name| !seen.insert(*name)) {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for (place, image) in images.iter().enumerate() {
+        for name in &image.names {
+            for reading in readings(name) {
+                if seen.insert(reading, place).is_some_and(|before| before != place) {
+                    let message = "two images of the archive have this name, at least to podman, and a loader would keep the last";
+                    return Err(Refusal::new(Code::ArchiveSeveralImages, name, message));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A name as docker and containerd read it, and as podman does if it was written without a host. How it was written is not known any more.
+fn readings(name: &ImageName) -> Vec<String> {
+    let mut readings = vec![name.to_string()];
+    if name.host() == "docker.io" {
+        readings.push(format!("localhost/{}", name.familiar()));
+        readings.push(format!("localhost/{}", name.to_string().trim_start_matches("docker.io/")));
+    }
+    readings
+}
+
+/// `docker save` and containerd write the full name beside the tag. One image alone may have its tag alone, as OCI tools write it.
+fn refuse_tags_alone(images: &[Layout]) -> Result<(), Refusal> {
+    let alone = images.iter().find_map(|image| image.tag_alone.as_ref()).filter(|_| images.len() > 1);
+    match alone {
         None => Ok(()),
-        Some(name) => {
-            let message = "two images of the archive have this name, and a loader would keep the last";
-            Err(Refusal::new(Code::ArchiveSeveralImages, name, message))
+        Some(tag) => {
+            let message =
+                "one of several images is named by its tag alone, of which each loader makes a name of its own";
+            Err(Refusal::new(Code::ArchiveSeveralImages, oci::INDEX, message)
+                .expected("a full name")
+                .found(quoted(tag)))
         }
     }
 }

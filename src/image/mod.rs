@@ -133,6 +133,23 @@ impl VerifiedImage {
         &self.claimed
     }
 
+    /// Claimed, if at all, under the name alone that it was verified as: the archive's other names may have other signed manifests.
+    pub(crate) fn claimed_as_verified(mut self) -> Self {
+        let name = self.name.clone();
+        self.claimed.retain(|claimed| *claimed == name);
+        self
+    }
+
+    pub(crate) fn is_same_but_for_names(&self, other: &Self) -> bool {
+        let named = |image: &Self| Self { name: self.name.clone(), claimed: Vec::new(), ..image.clone() };
+        named(self) == named(other)
+    }
+
+    pub(crate) fn add_names_of(&mut self, other: &Self) {
+        self.claimed.extend(other.claimed.iter().cloned());
+        self.claimed.sort();
+    }
+
     /// The signed manifest.
     #[must_use]
     pub fn manifest(&self) -> &BlobId {

@@ -39,6 +39,8 @@ pub(crate) struct Layout {
     pub(crate) names: Vec<ImageName>,
     /// Bare tags: an OCI layout may name an image by its tag alone.
     pub(crate) tags: Vec<String>,
+    /// One of the tags is all that a descriptor says of its name, so that each loader makes a name of its own.
+    pub(crate) tag_alone: Option<String>,
     pub(crate) top: Top,
 }
 
@@ -118,7 +120,7 @@ impl Layout {
         documents: &mut dyn Documents,
         limits: &ArchiveLimits,
     ) -> Result<Self, ArchiveError> {
-        let (names, tags) = names(descriptors, limits)?;
+        let Names { names, tags, tag_alone } = Names::read(descriptors, limits)?;
         let top = descriptors.first().ok_or_else(no_image)?;
         let Some(bytes) = blob(top, table, documents, bound!(limits, manifest))? else {
             return Err(missing(top, "the manifest").into());
@@ -134,7 +136,7 @@ impl Layout {
                 Top::Index(Box::new(TopIndex { descriptor: (*top).clone(), children, nested }))
             }
         };
-        Ok(Self { names, tags, top })
+        Ok(Self { names, tags, tag_alone, top })
     }
 }
 
@@ -238,21 +240,36 @@ fn images<'d>(descriptors: &'d [Descriptor], limits: &ArchiveLimits) -> Result<V
     Ok(images)
 }
 
-/// Every name and every bare tag that loaders would give the image.
-fn names(descriptors: &[&Descriptor], limits: &ArchiveLimits) -> Result<(Vec<ImageName>, Vec<String>), Refusal> {
-    let (mut names, mut tags) = (Vec::new(), Vec::new());
-    for annotations in descriptors.iter().map(|d| &d.annotations) {
-        if let Some(name) = annotations.get(CONTAINERD_NAME) {
-            names.push(claim(INDEX, name)?);
+/// Every name and every bare tag that loaders would give an image.
+#[derive(Default)]
+struct Names {
+    names: Vec<ImageName>,
+    tags: Vec<String>,
+    tag_alone: Option<String>,
+}
+
+impl Names {
+    fn read(descriptors: &[&Descriptor], limits: &ArchiveLimits) -> Result<Self, Refusal> {
+        let mut found = Self::default();
+        for annotations in descriptors.iter().map(|d| &d.annotations) {
+            let full = annotations.get(CONTAINERD_NAME);
+            if let Some(name) = full {
+                found.names.push(claim(INDEX, name)?);
+            }
+            match annotations.get(REF_NAME) {
+                Some(tag) if is_valid_tag(tag) => {
+                    found.tags.push(tag.clone());
+                    if full.is_none() {
+                        found.tag_alone = Some(tag.clone());
+                    }
+                }
+                Some(name) => found.names.push(claim(INDEX, name)?),
+                None => {}
+            }
         }
-        match annotations.get(REF_NAME) {
-            Some(tag) if is_valid_tag(tag) => tags.push(tag.clone()),
-            Some(name) => names.push(claim(INDEX, name)?),
-            None => {}
-        }
+        at_most("names", descriptors.len(), bound!(limits, names))?;
+        Ok(found)
     }
-    at_most("names", descriptors.len(), bound!(limits, names))?;
-    Ok((names, tags))
 }
 
 /// The entry of a blob, of the right size. `None` if there is none.

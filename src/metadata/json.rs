@@ -445,7 +445,7 @@ impl Value {
                 out.push(b']');
             }
             Self::Object(object) => write_canonical_object(object.iter(), out)?,
-            Self::Members(members) => write_canonical_object(members.iter(), out)?,
+            Self::Members(members) => members.write_canonical(out)?,
         }
         Ok(())
     }
@@ -465,7 +465,7 @@ impl Value {
     }
 }
 
-fn write_canonical_object<K: AsRef<str>, V: Borrow<Value>>(
+pub(super) fn write_canonical_object<K: AsRef<str>, V: Borrow<Value>>(
     members: impl Iterator<Item = (K, V)>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {

@@ -17,8 +17,8 @@ use super::json::{self, At, Error, Key, KeySeed, Seed, Value};
 
 /// What each member of such an object must be.
 pub(super) trait Member {
-    /// Whether the JSON value at the start of `text` is of the plain form: of the shape that [`check`](Self::check) wants, with members
-    /// in the order of their keys at every level, integers alone, no NUL and no more than `depth` levels.
+    /// Whether the JSON value at the start of `text` is of the plain form: an object of the shape that [`check`](Self::check) wants, with
+    /// members in the order of their keys at every level, integers alone, no escapes in any string and no more than `depth` levels.
     ///
     /// `false` decides nothing: the value is looked at in full then.
     fn is_plain(depth: usize, text: &[u8]) -> bool;
@@ -49,6 +49,8 @@ pub struct Members {
     places: Vec<u32>,
     /// Members whose keys stand in the document with escapes, in the order of the keys.
     built: Vec<(String, Value)>,
+    /// Whether all the others are of the plain form.
+    plain: bool,
 }
 
 impl Members {
@@ -61,7 +63,7 @@ impl Members {
         path: &[&str],
     ) -> Result<Self, A::Error> {
         let reading = seed.reading();
-        let mut members = Self { document: Arc::clone(document), places: Vec::new(), built: Vec::new() };
+        let mut members = Self { document: Arc::clone(document), places: Vec::new(), built: Vec::new(), plain: true };
         let mut before: Option<Cow<'de, str>> = None;
         let mut ordered = true;
         while let Some(Key(key)) = map.next_key_seed(KeySeed(reading))? {
@@ -75,6 +77,7 @@ impl Members {
                     if M::is_plain(seed.depth(), text) {
                         Ok(())
                     } else {
+                        members.plain = false;
                         seed.again(text).and_then(|value| check::<M>(path, &key, &value))
                     }
                 }
@@ -141,6 +144,26 @@ impl Members {
         })
     }
 
+    /// The canonical form of the object. Nothing is built where all is plain: only white space tells the two apart then.
+    pub(super) fn write_canonical(&self, out: &mut Vec<u8>) -> Result<(), Error> {
+        if !self.plain || !self.built.is_empty() {
+            return json::write_canonical_object(self.iter(), out);
+        }
+        out.push(b'{');
+        for (i, place) in self.places.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            let key = key_at(&self.document, *place);
+            out.push(b'"');
+            out.extend_from_slice(key);
+            out.extend_from_slice(b"\":");
+            push_without_space(value_at(&self.document, *place, key.len()), out);
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -156,6 +179,40 @@ impl Members {
     /// The member whose key is at `place`. It was read once, so it can be read again.
     fn build(&self, place: u32) -> Option<Value> {
         json::first_value(value_at(&self.document, place, key_at(&self.document, place).len())).ok()
+    }
+}
+
+/// Adds the object or array at the start of `text`, which has no escapes in its strings, without the white space between its tokens.
+fn push_without_space(text: &[u8], out: &mut Vec<u8>) {
+    let mut depth = 0_usize;
+    let mut rest = text.trim_ascii_start();
+    while let Some(n) =
+        rest.iter().position(|b| matches!(b, b'"' | b'{' | b'[' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
+    {
+        let Some((before, [found, after @ ..])) = rest.split_at_checked(n) else { return };
+        out.extend_from_slice(before);
+        rest = after;
+        match found {
+            b'"' => {
+                let end = rest.iter().position(|b| *b == b'"').map_or(rest.len(), |end| end.saturating_add(1));
+                let (string, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+                out.push(b'"');
+                out.extend_from_slice(string);
+                rest = after;
+            }
+            b'{' | b'[' => {
+                depth = depth.saturating_add(1);
+                out.push(*found);
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                out.push(*found);
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            return;
+        }
     }
 }
 
@@ -289,7 +346,7 @@ mod tests {
     #[test]
     fn a_document_is_canonical_exactly_if_it_equals_its_canonical_form() {
         let hash = "5a".repeat(32);
-        let entry = format!(r#"{{"custom":{{"a":-1}},"hashes":{{"sha256":"{hash}"}},"length":1}}"#);
+        let entry = format!(r#"{{"custom":{{"a":-1,"b":["x {{"," ]"]}},"hashes":{{"sha256":"{hash}"}},"length":1}}"#);
         let text = format!(r#"{{"signed":{{"a":["\"\\é",0],"targets":{{"a":{entry},"b\"":{entry}}},"x":[]}}}}"#);
         let (mut canonical, mut other) = (0, 0);
         let mut look = |bytes: Vec<u8>| {
