@@ -200,9 +200,11 @@ fn an_archive_compressed_as_a_whole_is_verified_and_loads_as_it_is() {
     std::fs::write(scratch.join("cut.tar.gz"), &gzip[..gzip.len() / 2]).unwrap();
     verify(&scratch.join("cut.tar.gz"), &repository, &scratch).run().assert_refused_for("archive-corrupt");
 
+    let daemon = daemon_alone();
     docker(["load", "--quiet", "--input", compressed.to_str().unwrap()]);
     let id = docker(["inspect", "--format", "{{.Id}}", NAME]);
     docker(["rmi", "--force", NAME]);
+    drop(daemon);
     assert_eq!(verdict.config(), id.trim());
 
     let mut gunzip =
