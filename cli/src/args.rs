@@ -31,6 +31,14 @@ pub(crate) enum Command {
     /// Verify an image archive, and write exactly what was verified as a new archive
     #[command(after_help = EXPORT_HELP)]
     Export(Box<Export>),
+    /// Write a TUF repository: sign images, delegate, rotate keys
+    #[cfg(feature = "publish")]
+    #[command(subcommand)]
+    Repository(Box<crate::publish::RepositoryCommand>),
+    /// Make and look at the keys that sign
+    #[cfg(feature = "publish")]
+    #[command(subcommand)]
+    Key(Box<crate::publish::KeyCommand>),
 }
 
 const LOAD_HELP: &str = "Exit codes: 0 trusted and loaded, 1 not trusted, 2 could not be decided, or the loader failed. \
@@ -208,7 +216,7 @@ pub(crate) enum Format {
     Json,
 }
 
-fn image(text: &str) -> Result<ImageName, String> {
+pub(crate) fn image(text: &str) -> Result<ImageName, String> {
     ImageName::parse(text).map_err(|e| e.to_string())
 }
 
@@ -236,14 +244,14 @@ fn platform(text: &str) -> Result<Platform, String> {
     Platform::parse(text).map_err(|e| e.to_string())
 }
 
-fn time(text: &str) -> Result<DateTime<Utc>, String> {
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     DateTime::parse_from_rfc3339(text)
         .map(|time| time.to_utc())
         .map_err(|_| "not a time such as 2030-01-31T00:00:00Z".to_owned())
 }
 
 /// One or more numbers, each with a unit: `90s`, `30m`, `36h`, `7d`, `2w`, `1d12h`.
-fn duration(text: &str) -> Result<TimeDelta, String> {
+pub(crate) fn duration(text: &str) -> Result<TimeDelta, String> {
     let wrong = || "not a duration such as 36h, 7d or 1d12h".to_owned();
     let mut sum = TimeDelta::zero();
     let mut rest = text;

@@ -8,6 +8,8 @@ mod export;
 mod input;
 mod load;
 mod map;
+#[cfg(feature = "publish")]
+mod publish;
 mod repository;
 mod show;
 mod state;
@@ -38,6 +40,10 @@ fn main() -> ExitCode {
             let show = if export::is_standard_output(&arguments) { show::verdict_aside } else { show::verdict };
             show(&verdict, arguments.verify.format)
         }
+        #[cfg(feature = "publish")]
+        Ok(Arguments { command: Command::Repository(command) }) => publish::repository(&command),
+        #[cfg(feature = "publish")]
+        Ok(Arguments { command: Command::Key(command) }) => publish::key(&command),
         Err(error) => usage(&error),
     }
 }
@@ -103,6 +109,10 @@ an archive whose name starts with a hyphen goes after --\n";
 
 /// An archive may be called `-h.tar`. Exit code 0 means "trusted", so it must not come from a name that only looks like an option.
 fn asked_for_help_alone() -> bool {
+    // Of these, exit code 0 says nothing about an image.
+    if std::env::args_os().nth(1).is_some_and(|command| command == "repository" || command == "key") {
+        return true;
+    }
     let alone = ["verify", "load", "export", "help", "--help", "-h", "--version", "-V"];
     std::env::args_os().skip(1).all(|argument| alone.iter().any(|a| argument == *a))
 }

@@ -24,7 +24,7 @@ impl<S: Source> Session<'_, S> {
         if is_there(found, check.clone(), file) {
             return Ok(());
         }
-        for name in target_names(found, self.trusted.root().consistent_snapshot()) {
+        for name in target_names(found.path(), found.file(), self.trusted.root().consistent_snapshot()) {
             let Some(reader) = self.client.source.target(&name)? else { continue };
             // One byte past the end is enough to see that it does not end there.
             let reader = reader.take(found.file().length().saturating_add(1));

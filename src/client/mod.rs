@@ -7,6 +7,8 @@
 //! - "Not trusted" and "could not be decided" are different types: [`TrustError`] and [`Undecided`].
 
 mod download;
+#[cfg(feature = "tough")]
+pub(crate) mod driver;
 #[cfg(feature = "http")]
 mod http;
 mod mirrors;
@@ -28,7 +30,7 @@ pub use self::store::{LockedStore, Store, StoreError};
 #[cfg(feature = "tough")]
 pub use self::tough::ToughSource;
 use crate::limits::MetadataLimits;
-use crate::metadata::roles::Root;
+use crate::metadata::roles::{Root, TargetFile};
 use crate::metadata::{RoleName, Signed};
 use crate::text::quoted;
 use crate::trust::{
@@ -406,7 +408,7 @@ impl<S: Source> Session<'_, S> {
         if file.length() > limit {
             return Err(TrustError::TooLarge { file: path.to_owned(), limit }.into());
         }
-        let names = target_names(found, self.trusted.root().consistent_snapshot());
+        let names = target_names(path, file, self.trusted.root().consistent_snapshot());
         if names.is_empty() {
             return Err(TrustError::NoKnownHash { file: path.to_owned() }.into());
         }
@@ -483,15 +485,20 @@ fn file_name(request: &RoleRequest, consistent: bool) -> String {
 
 /// The names that a target's file may have below `targets/`: with consistent snapshots, any of its hashes is before the file name
 /// [TUF 5.7.3].
-fn target_names(found: &Found, consistent: bool) -> Vec<String> {
+pub(crate) fn target_names(path: &str, file: &TargetFile, consistent: bool) -> Vec<String> {
     if !consistent {
-        return vec![found.path().to_owned()];
+        return vec![path.to_owned()];
     }
     // With its slash, also where that is all of it: `/a` is not `a`.
-    let (folder, name) = found.path().split_at(found.path().rfind('/').map_or(0, |slash| slash.saturating_add(1)));
-    let hashes = found.file().hashes();
-    let hashes = [hashes.sha256().map(|hash| hash.to_hex()), hashes.sha512().map(|hash| hash.to_hex())];
+    let (folder, name) = path.split_at(path.rfind('/').map_or(0, |slash| slash.saturating_add(1)));
+    let hashes = [file.hashes().sha256().map(|hash| hash.to_hex()), file.hashes().sha512().map(|hash| hash.to_hex())];
     hashes.into_iter().flatten().map(|hash| format!("{folder}{hash}.{name}")).collect()
+}
+
+/// Whether a target path is one that every source can bring: a relative path without empty part, `.`, `..` or NUL.
+#[cfg(feature = "publish")]
+pub(crate) fn is_target_path(path: &str) -> bool {
+    source::is_plain(path)
 }
 
 /// A role name or target path as one path segment: everything but unreserved characters [RFC 3986 2.3] percent-encoded, so that it can be

@@ -14,15 +14,13 @@
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read};
-use std::panic::resume_unwind;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
 use tough::{Bytes, Transport, TransportError, TransportErrorKind, TransportStream};
 use url::Url;
 
+use super::driver::Driver;
 use super::encoded;
 use super::source::{Source, SourceError, is_plain};
 use crate::limits::HttpLimits;
@@ -183,37 +181,6 @@ fn failed(file: &str, error: &TransportError) -> SourceError {
         cause = error.source();
     }
     SourceError::Io { file: file.to_owned(), source: io::Error::other(what) }
-}
-
-/// What runs a transport. There is always a runtime in it until it is dropped.
-#[derive(Debug)]
-struct Driver(Option<Runtime>);
-
-impl Driver {
-    fn new() -> io::Result<Self> {
-        Ok(Self(Some(Builder::new_current_thread().enable_all().build()?)))
-    }
-
-    fn run<T: Send>(&self, future: impl Future<Output = T> + Send) -> io::Result<T> {
-        let runtime = self.0.as_ref().ok_or_else(|| io::Error::other("the runtime is gone"))?;
-        if Handle::try_current().is_err() {
-            return Ok(runtime.block_on(future));
-        }
-        // A thread of another runtime. If it is one that runs async code, tokio would panic.
-        thread::scope(|scope| {
-            let thread = thread::Builder::new().spawn_scoped(scope, || runtime.block_on(future))?;
-            Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        })
-    }
-}
-
-impl Drop for Driver {
-    /// Otherwise a runtime waits for what it still runs, and panics where waiting is not allowed.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 /// One request, and how fast it goes on. Only the time spent waiting for it counts, not what the reader does with it.

@@ -65,6 +65,7 @@ pub mod manifest;
 mod measure;
 mod oci;
 pub mod read_at;
+pub mod signable;
 mod stored;
 pub mod tar;
 mod unpack;

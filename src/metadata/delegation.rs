@@ -63,6 +63,24 @@ impl Delegations {
         &self.keys
     }
 
+    /// What is said of the role called `name`, which may be a bin. `None`: nothing is delegated to it.
+    #[must_use]
+    pub fn role(&self, name: &str) -> Option<DelegatedRole> {
+        match &self.roles {
+            Roles::Listed(roles) => roles.iter().find(|role| role.name == name).cloned(),
+            Roles::Succinct(succinct) => succinct.bin(name),
+        }
+    }
+
+    /// The names of the roles that are listed one by one, in order of priority; bins are not.
+    pub fn listed(&self) -> impl Iterator<Item = &str> {
+        let roles = match &self.roles {
+            Roles::Listed(roles) => roles.as_slice(),
+            Roles::Succinct(_) => &[],
+        };
+        roles.iter().map(|role| role.name.as_str())
+    }
+
     /// The roles that may sign the file at `path`, in order of appearance, which is the order of priority [TUF 5.6.7.2].
     #[must_use]
     pub fn roles_for(&self, path: &str) -> Vec<DelegatedRole> {
@@ -112,6 +130,15 @@ impl DelegatedRole {
     #[must_use]
     pub fn keys(&self) -> &RoleKeys {
         &self.keys
+    }
+
+    /// The patterns of the paths that it may sign; none if it is by hashes of paths.
+    #[must_use]
+    pub fn patterns(&self) -> &[String] {
+        match &self.paths {
+            Paths::Patterns(patterns) => patterns,
+            Paths::HashPrefixes(_) | Paths::Bin => &[],
+        }
     }
 
     /// Whether the search for a path that this delegation matches ends below this role [TUF 5.6.7.2.1].
@@ -205,6 +232,22 @@ impl SuccinctRoles {
     fn bin_for(&self, path: &str) -> DelegatedRole {
         let [a, b, c, d, ..] = *Sha256::of(path.as_bytes()).as_bytes();
         let bin = u32::from_be_bytes([a, b, c, d]).checked_shr(32_u32.saturating_sub(self.bit_length)).unwrap_or(0);
+        self.numbered(bin.into())
+    }
+
+    /// The bin called `name`.
+    fn bin(&self, name: &str) -> Option<DelegatedRole> {
+        let number = name.strip_prefix(&self.name_prefix)?.strip_prefix('-')?;
+        let bin = u64::from_str_radix(number, 16).ok().filter(|bin| *bin < self.count())?;
+        // One number has one spelling.
+        Some(self.numbered(bin)).filter(|role| role.name == name)
+    }
+
+    fn count(&self) -> u64 {
+        1_u64.checked_shl(self.bit_length).unwrap_or(0)
+    }
+
+    fn numbered(&self, bin: u64) -> DelegatedRole {
         let digits = usize::try_from(self.bit_length.div_ceil(4)).unwrap_or(8);
         DelegatedRole {
             name: format!("{}-{bin:0digits$x}", self.name_prefix),

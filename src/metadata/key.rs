@@ -61,7 +61,7 @@ enum Algorithm {
 
 impl Key {
     /// Reads a `KEY` object [TUF 4.2]: `keytype`, `scheme` and `keyval`, the latter's form given by the former two.
-    pub(super) fn read(at: At<'_>) -> Result<Self, Error> {
+    pub(crate) fn read(at: At<'_>) -> Result<Self, Error> {
         let keytype = at.field("keytype")?.string()?;
         let scheme = at.field("scheme")?.string()?;
         let keyval = at.field("keyval")?;

@@ -270,6 +270,39 @@ impl<T: Role> Unverified<T> {
         Ok(self.signed)
     }
 
+    /// What the file says, whoever signed it: for whoever is about to sign it, and has to see what.
+    #[cfg(feature = "publish")]
+    pub(crate) fn claims(&self) -> &Signed<T> {
+        &self.signed
+    }
+
+    /// The ids under which keys of `role` signed.
+    #[cfg(feature = "publish")]
+    pub(crate) fn signers(&self, role: &RoleKeys, keys: &BTreeMap<KeyId, Key>) -> Vec<KeyId> {
+        let message = self.message.bytes(&self.signed.bytes).unwrap_or_default();
+        let signed = |id: &&KeyId| match (keys.get(id).and_then(Key::usable), self.signatures.get(id)) {
+            (Some(key), Some(Some(signature))) => key.verifies(message, signature),
+            _ => false,
+        };
+        role.keyids.iter().filter(signed).cloned().collect()
+    }
+
+    /// What the signatures cover.
+    #[cfg(feature = "publish")]
+    pub(crate) fn message(&self) -> &[u8] {
+        self.message.bytes(&self.signed.bytes).unwrap_or_default()
+    }
+
+    /// Whether enough different keys of `role` signed: what [`verify`](Self::verify) asks, for a file that is not believed yet.
+    ///
+    /// # Errors
+    ///
+    /// [`BelowThreshold`] if not.
+    #[cfg(feature = "publish")]
+    pub(crate) fn is_complete(&self, role: &RoleKeys, keys: &BTreeMap<KeyId, Key>) -> Result<(), BelowThreshold> {
+        self.meets(role, keys)
+    }
+
     fn meets(&self, role: &RoleKeys, keys: &BTreeMap<KeyId, Key>) -> Result<(), BelowThreshold> {
         let usable = |id: &KeyId| keys.get(id).and_then(Key::usable);
         // Sets of keys, not of ids: the same key under two ids is one signer.

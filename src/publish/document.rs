@@ -1,0 +1,294 @@
+//! A role file that is being written: read as strictly as a client reads it, changed only into another one that reads so.
+//!
+//! Rules:
+//! - What is changed is the JSON itself. Fields that this version does not know, key ids that others made up, and the entries of other programs stay.
+//! - A change takes the signatures away.
+//! - Files are written in canonical form, which clients check fastest and every JSON reader takes.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde_json::{Map, Value, json};
+
+use crate::digest::Sha256;
+use crate::limits::MetadataLimits;
+use crate::metadata::delegation::Delegations;
+use crate::metadata::json as strict;
+use crate::metadata::key::{Key, KeyId};
+use crate::metadata::roles::{Root, Snapshot, Targets, Timestamp};
+use crate::metadata::{BelowThreshold, MetadataError, Role, RoleKeys, RoleName, Unverified};
+use crate::publish::error::PublishError;
+
+/// What every file that is made here says of itself.
+const SPEC_VERSION: &str = "1.0.34";
+/// For how long a version is good, in seconds: kept in the signed part, so that whoever renews it needs no configuration. Clients pay no attention.
+const VALID: &str = "x-plimsoll-valid-seconds";
+/// The same of the roles that are made only when the others are signed; kept in the root.
+pub(super) const ONLINE_VALID: &str = "x-plimsoll-online-valid-seconds";
+/// How target paths are made of image names, kept in the top-level targets role for the publisher alone: a verifier is told by its operator.
+pub(super) const TARGET_PATH: &str = "x-plimsoll-target-path";
+
+/// A role file, signed or not.
+#[derive(Debug, Clone)]
+pub(super) struct Document {
+    role: RoleName,
+    file: Vec<u8>,
+    claims: Claims,
+}
+
+#[derive(Debug, Clone)]
+enum Claims {
+    Root(Box<Unverified<Root>>),
+    Timestamp(Box<Unverified<Timestamp>>),
+    Snapshot(Box<Unverified<Snapshot>>),
+    Targets(Box<Unverified<Targets>>),
+}
+
+/// Does the same with whichever kind it is.
+macro_rules! each {
+    ($claims:expr, $file:ident => $what:expr) => {
+        match $claims {
+            Claims::Root($file) => $what,
+            Claims::Timestamp($file) => $what,
+            Claims::Snapshot($file) => $what,
+            Claims::Targets($file) => $what,
+        }
+    };
+}
+
+impl Document {
+    /// Reads a file of `role`.
+    pub(super) fn parse(role: &RoleName, file: Vec<u8>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+        fn boxed<T: Role>(file: &[u8], limits: &MetadataLimits) -> Result<Box<Unverified<T>>, MetadataError> {
+            Ok(Box::new(Unverified::parse(file, limits)?))
+        }
+        let claims = match role {
+            RoleName::Root => Claims::Root(boxed(&file, limits)?),
+            RoleName::Timestamp => Claims::Timestamp(boxed(&file, limits)?),
+            RoleName::Snapshot => Claims::Snapshot(boxed(&file, limits)?),
+            RoleName::Targets | RoleName::Delegated(_) => Claims::Targets(boxed(&file, limits)?),
+        };
+        Ok(Self { role: role.clone(), file, claims })
+    }
+
+    /// The first version of a role, without signatures.
+    pub(super) fn first(role: &RoleName, fields: Value, life: Life) -> Result<Self, PublishError> {
+        let mut signed = Map::new();
+        let kind = match role {
+            RoleName::Root => Root::TYPE,
+            RoleName::Timestamp => Timestamp::TYPE,
+            RoleName::Snapshot => Snapshot::TYPE,
+            RoleName::Targets | RoleName::Delegated(_) => Targets::TYPE,
+        };
+        signed.insert("_type".to_owned(), json!(kind));
+        signed.insert("spec_version".to_owned(), json!(SPEC_VERSION));
+        if let Value::Object(fields) = fields {
+            signed.extend(fields);
+        }
+        life.begin(&mut signed, role, 1)?;
+        Self::of(role, signed, Vec::new())
+    }
+
+    /// The next version, after a change; without signatures. `version` is its number.
+    pub(super) fn changed(
+        &self,
+        version: u64,
+        life: Life,
+        change: impl FnOnce(&mut Map<String, Value>) -> Result<(), PublishError>,
+    ) -> Result<Self, PublishError> {
+        let mut signed = self.json()?;
+        change(&mut signed)?;
+        life.begin(&mut signed, &self.role, version)?;
+        Self::of(&self.role, signed, Vec::new())
+    }
+
+    /// With one signature more, or another one in its place.
+    pub(super) fn with_signature(&self, id: &KeyId, signature: &str) -> Result<Self, PublishError> {
+        let mut signatures = self.signatures();
+        signatures.retain(|(other, _)| other != id.as_str());
+        signatures.push((id.as_str().to_owned(), signature.to_owned()));
+        Self::of(&self.role, self.json()?, signatures)
+    }
+
+    fn of(
+        role: &RoleName,
+        signed: Map<String, Value>,
+        signatures: Vec<(String, String)>,
+    ) -> Result<Self, PublishError> {
+        let signatures: Vec<_> = signatures.iter().map(|(id, sig)| json!({"keyid": id, "sig": sig})).collect();
+        let text = json!({"signatures": signatures, "signed": signed}).to_string();
+        let malformed = |source| PublishError::Malformed { file: format!("{role}.json, as it was to be"), source };
+        let file = strict::parse(text.as_bytes()).and_then(|value| value.canonical());
+        let file = file.map_err(|e| malformed(e.into()))?;
+        Self::parse(role, file, &MetadataLimits::default()).map_err(malformed)
+    }
+
+    fn json(&self) -> Result<Map<String, Value>, PublishError> {
+        // It was read before, more strictly.
+        let document: Value = serde_json::from_slice(&self.file).unwrap_or_default();
+        match document {
+            Value::Object(mut document) => match document.remove("signed") {
+                Some(Value::Object(signed)) => Ok(signed),
+                _ => Err(self.strange()),
+            },
+            _ => Err(self.strange()),
+        }
+    }
+
+    fn strange(&self) -> PublishError {
+        PublishError::Inconsistent {
+            file: format!("{}.json", self.role),
+            why: "it has no object \"signed\"".to_owned(),
+        }
+    }
+
+    /// All signatures by key id, also those of keys that are none of the role's, in the order of the file.
+    pub(super) fn signatures(&self) -> Vec<(String, String)> {
+        let document: Value = serde_json::from_slice(&self.file).unwrap_or_default();
+        let text = |signature: &Value, key: &str| signature.get(key)?.as_str().map(str::to_owned);
+        let list = document.get("signatures").and_then(Value::as_array).cloned().unwrap_or_default();
+        list.iter().filter_map(|signature| Some((text(signature, "keyid")?, text(signature, "sig")?))).collect()
+    }
+
+    pub(super) fn role(&self) -> &RoleName {
+        &self.role
+    }
+
+    /// The file, byte for byte.
+    pub(super) fn file(&self) -> &[u8] {
+        &self.file
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        each!(&self.claims, file => file.claims().version())
+    }
+
+    pub(super) fn expires(&self) -> DateTime<Utc> {
+        each!(&self.claims, file => file.claims().expires())
+    }
+
+    /// What the signatures cover.
+    pub(super) fn message(&self) -> &[u8] {
+        each!(&self.claims, file => file.message())
+    }
+
+    /// The ids of those keys of the role that signed.
+    pub(super) fn signers(&self, authority: &Authority) -> Vec<KeyId> {
+        each!(&self.claims, file => file.signers(&authority.role, &authority.keys))
+    }
+
+    /// Whether enough keys signed, as a client counts them.
+    pub(super) fn is_complete(&self, authority: &Authority) -> Result<(), BelowThreshold> {
+        each!(&self.claims, file => file.is_complete(&authority.role, &authority.keys))
+    }
+
+    pub(super) fn root(&self) -> Option<&Root> {
+        match &self.claims {
+            Claims::Root(file) => Some(file.claims()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn timestamp(&self) -> Option<&Timestamp> {
+        match &self.claims {
+            Claims::Timestamp(file) => Some(file.claims()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Option<&Snapshot> {
+        match &self.claims {
+            Claims::Snapshot(file) => Some(file.claims()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn targets(&self) -> Option<&Targets> {
+        match &self.claims {
+            Claims::Targets(file) => Some(file.claims()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn delegations(&self) -> Option<&Delegations> {
+        self.targets().and_then(Targets::delegations)
+    }
+
+    /// For how long a version of this role is good, if the file says so.
+    pub(super) fn valid_for(&self) -> Option<TimeDelta> {
+        duration(self.json().ok()?.get(VALID)?)
+    }
+
+    /// What a root says of another role in that respect.
+    pub(super) fn online_valid_for(&self, role: &RoleName) -> Option<TimeDelta> {
+        duration(self.json().ok()?.get(ONLINE_VALID)?.get(role.as_str())?)
+    }
+
+    /// The template of target paths that the publisher keeps in it.
+    pub(super) fn target_path(&self) -> Option<String> {
+        Some(self.json().ok()?.get(TARGET_PATH)?.as_str()?.to_owned())
+    }
+
+    /// What another role says of this file: version, length and hash [TUF 4.4, METAFILES].
+    pub(super) fn listed(&self) -> Value {
+        json!({
+            "version": self.version(),
+            "length": self.file.len(),
+            "hashes": {"sha256": Sha256::of(&self.file).to_hex()},
+        })
+    }
+}
+
+fn duration(seconds: &Value) -> Option<TimeDelta> {
+    TimeDelta::try_seconds(seconds.as_i64()?).filter(|valid| *valid > TimeDelta::zero())
+}
+
+/// When a version begins, and for how long it is good.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Life {
+    pub(super) now: DateTime<Utc>,
+    pub(super) valid_for: TimeDelta,
+}
+
+impl Life {
+    fn begin(self, signed: &mut Map<String, Value>, role: &RoleName, version: u64) -> Result<(), PublishError> {
+        let expires = self.now.checked_add_signed(self.valid_for);
+        let too_long = || PublishError::Usage(format!("the role {role} cannot be good for that long"));
+        let expires = expires.ok_or_else(too_long)?;
+        signed.insert("version".to_owned(), json!(version));
+        signed.insert("expires".to_owned(), json!(expires.to_rfc3339_opts(SecondsFormat::Secs, true)));
+        signed.insert(VALID.to_owned(), json!(self.valid_for.num_seconds()));
+        Ok(())
+    }
+}
+
+/// The keys of a role and how many of them must sign, as its delegating role says.
+#[derive(Debug, Clone)]
+pub(super) struct Authority {
+    pub(super) keys: BTreeMap<KeyId, Key>,
+    pub(super) role: RoleKeys,
+}
+
+impl Authority {
+    /// What a root says of a top-level role.
+    pub(super) fn in_root(root: &Root, role: &RoleName) -> Option<Self> {
+        let of_role = match role {
+            RoleName::Root => root.root(),
+            RoleName::Timestamp => root.timestamp(),
+            RoleName::Snapshot => root.snapshot(),
+            RoleName::Targets => root.targets(),
+            RoleName::Delegated(_) => return None,
+        };
+        Some(Self { keys: root.keys().clone(), role: of_role.clone() })
+    }
+
+    /// What a targets role says of one that it delegates to.
+    pub(super) fn in_delegations(delegations: &Delegations, role: &str) -> Option<Self> {
+        Some(Self { keys: delegations.keys().clone(), role: delegations.role(role)?.keys().clone() })
+    }
+
+    /// The ids of the role's keys.
+    pub(super) fn ids(&self) -> &[KeyId] {
+        self.role.keyids()
+    }
+}
