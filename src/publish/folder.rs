@@ -185,6 +185,7 @@ impl Folder {
             create_parent(&to)?;
             fs::rename(&from, &to).map_err(|source| failed("publish", &to, source))?;
             sync_folders(&self.path, &to)?;
+            remove_empty_folders(&self.path.join(STAGED).join(TARGETS), &from);
         }
         fs::create_dir_all(self.path.join(TARGETS)).map_err(|source| failed("create", &self.path, source))?;
         if !files.has_root || !self.exchange(files)? {
@@ -337,6 +338,12 @@ fn create_parent(path: &Path) -> Result<(), PublishError> {
 /// Every folder between `top` and a new file may be new as well.
 fn sync_folders(top: &Path, path: &Path) -> Result<(), PublishError> {
     path.ancestors().skip(1).take_while(|folder| folder.starts_with(top)).try_for_each(sync)
+}
+
+/// Those between `top` and a file that is gone; one that is not empty stays.
+fn remove_empty_folders(top: &Path, path: &Path) {
+    let below_top = path.ancestors().skip(1).take_while(|folder| folder.starts_with(top) && *folder != top);
+    below_top.map(fs::remove_dir).take_while(Result::is_ok).for_each(drop);
 }
 
 /// A rename lasts only once its folder is on disk.

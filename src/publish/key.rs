@@ -292,14 +292,20 @@ impl PublicKeyFile {
             RSA => serde_json::json!({"keytype": "rsa", "scheme": "rsassa-pss-sha256", "keyval": {"public": pem}}),
             _ => return None,
         };
-        // tough's own spelling, so that one key has one id, from whichever half it was read.
         serde_json::from_value(entry).ok()
     }
 
     pub(super) fn of(key: &ToughKey) -> Result<Self, KeyError> {
         let unusable = || KeyError::Source("it has a public key of a kind that plimsoll does not verify".to_owned());
+        let mut entry = serde_json::to_value(key).map_err(|_| unusable())?;
+        // The id is made of the text, so the text is to be the same whoever wrote it down: with a line break at the end, as python-tuf has it.
+        if let Some(serde_json::Value::String(public)) = entry.pointer_mut("/keyval/public")
+            && public.starts_with("-----BEGIN")
+        {
+            *public = format!("{}\n", public.trim());
+        }
+        let key: ToughKey = serde_json::from_value(entry.clone()).map_err(|_| unusable())?;
         let id = KeyId::new(bytes_to_hex(key.key_id().map_err(|_| unusable())?.as_ref()));
-        let entry = serde_json::to_value(key).map_err(|_| unusable())?;
         let text = serde_json::to_vec(&entry).map_err(|_| unusable())?;
         let value = json::parse(&text).map_err(|_| unusable())?;
         let key = Key::read(At::document(&value)).map_err(|_| unusable())?;
