@@ -1,7 +1,13 @@
 //! `plimsoll repository`: from the publisher's command to the verifier's verdict.
 
 #![cfg(feature = "publish")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "tests state what they expect"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

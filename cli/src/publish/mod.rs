@@ -206,16 +206,16 @@ fn outcome_text(outcome: &Outcome) -> String {
 fn outcome_json(outcome: &Outcome) -> Value {
     let published = outcome.published.iter().map(|(role, version)| json!({"role": role.as_str(), "version": version}));
     let waiting = outcome.waiting.iter().map(|waiting| {
-        let mut entry = json!({"role": waiting.role.as_str(), "version": waiting.version});
+        let (role, version) = (waiting.role.as_str(), waiting.version);
         match &waiting.why {
             Missing::Signatures { valid, threshold, keys } => {
                 let keys: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
-                entry["signatures"] = json!({"valid": valid, "threshold": threshold, "missing_keys": keys});
+                let signatures = json!({"valid": valid, "threshold": threshold, "missing_keys": keys});
+                json!({"role": role, "version": version, "signatures": signatures})
             }
-            Missing::Role(role) => entry["waits_for_role"] = json!(role.as_str()),
-            _ => entry["outdated"] = json!(true),
+            Missing::Role(other) => json!({"role": role, "version": version, "waits_for_role": other.as_str()}),
+            _ => json!({"role": role, "version": version, "outdated": true}),
         }
-        entry
     });
     json!({
         "schema": "plimsoll/publication/v1",

@@ -24,6 +24,8 @@ mod load;
 #[cfg(test)]
 mod plimsoll;
 #[cfg(test)]
+mod publish;
+#[cfg(test)]
 mod python_tuf;
 #[cfg(test)]
 mod repository;
