@@ -1,7 +1,7 @@
 //! Makes the repositories and archives in `test-repos/` anew, with fixed keys and times: byte for byte the same each time.
 //!
 //! ```sh
-//! cargo run --example make_test_repos
+//! cargo run --features publish --example make_test_repos
 //! ```
 
 #[path = "../tests/support/mod.rs"]

@@ -11,6 +11,8 @@
 )]
 
 pub mod image;
+#[cfg(feature = "publish")]
+pub mod published;
 pub mod repo;
 pub mod samples;
 pub mod server;

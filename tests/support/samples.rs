@@ -8,21 +8,23 @@ use std::path::Path;
 
 use serde_json::json;
 
+#[cfg(feature = "publish")]
+use super::published::Published;
 use super::repo::{Repo, Signer};
 
 /// The image that the samples are about.
 pub const IMAGE: &str = "registry.example/team/app:1.4";
-const FOLDER: &str = "registry.example/team/app/1.4";
+pub const FOLDER: &str = "registry.example/team/app/1.4";
 /// When the samples expire: late enough for whoever tries them.
-const EXPIRES: &str = "2056-01-01T00:00:00Z";
+pub const EXPIRES: &str = "2056-01-01T00:00:00Z";
 
-const ROOTS: [Signer; 2] = [Signer(101), Signer(102)];
-const TIMESTAMP: Signer = Signer(103);
-const SNAPSHOT: Signer = Signer(104);
-const TARGETS: Signer = Signer(105);
-const TEAM: [Signer; 2] = [Signer(106), Signer(107)];
+pub const ROOTS: [Signer; 2] = [Signer(101), Signer(102)];
+pub const TIMESTAMP: Signer = Signer(103);
+pub const SNAPSHOT: Signer = Signer(104);
+pub const TARGETS: Signer = Signer(105);
+pub const TEAM: [Signer; 2] = [Signer(106), Signer(107)];
 /// One for each role of the security team's repository.
-const SECURITY: [Signer; 4] = [Signer(111), Signer(112), Signer(113), Signer(114)];
+pub const SECURITY: [Signer; 4] = [Signer(111), Signer(112), Signer(113), Signer(114)];
 
 /// What the maps in `map/` say: the locations of both repositories, and the files that they decide on.
 const MAPS: [(&str, &str, &str); 5] = [
@@ -34,38 +36,33 @@ const MAPS: [(&str, &str, &str); 5] = [
 ];
 
 /// All files, by path below `test-repos/`.
+///
+/// The repositories are published as a publisher would; what no publisher would make is forged by hand from the same keys.
+#[cfg(feature = "publish")]
 pub fn files(source: &Path) -> BTreeMap<String, Vec<u8>> {
     let read = |name: &str| fs::read(source.join(name)).unwrap();
     let (app, old) = (read("app.tar"), read("app-old.tar"));
     let (manifest, old_manifest) = (read("app.manifest.json"), read("app-old.manifest.json"));
 
-    let before = repository(&old_manifest);
-    let mut good = before.clone();
-    good.files.retain(|name, _| !name.starts_with("targets/") && (name.contains("root") || name.contains("targets")));
-    good.target("team", &format!("{FOLDER}/manifest.json"), &manifest);
-    good.bump("team").bump("snapshot").bump("timestamp").write();
-    good.files.remove("metadata/1.team.json");
+    let before = Published::vendor(&old_manifest);
+    let mut good = before.copy();
+    good.sign_image("team", &manifest);
+    // A mirror that was frozen: the last timestamp that it got was good for a week.
+    let mut expired = before.copy();
+    expired.renew_timestamp("2026-11-13T00:00:00Z", 7);
+    expired.sign_image("team", &manifest);
 
-    let mut expired = good.clone();
-    expired.signed("timestamp")["expires"] = json!("2026-11-20T00:00:00Z");
-    expired.write();
-
-    let mut threshold = good.clone();
-    threshold.role("team").signers.truncate(1);
-    threshold.write();
-
-    let security_before = security(&old_manifest);
-    let mut security = security_before.clone();
-    security.files.retain(|name, _| !name.starts_with("targets/") && name.contains("root"));
-    security.target("targets", &format!("{FOLDER}/manifest.json"), &manifest).publish();
-
+    let security_before = Published::security(&old_manifest);
+    let mut security = security_before.copy();
+    security.sign_image("targets", &manifest);
     // The team signs for the security team, too: with the same keys, under another root.
-    let mut borrowed = security.clone();
-    borrowed.signed("targets")["targets"] = json!({});
-    borrowed.delegate("targets", "team", &["registry.example/team/*/*/*"], &TEAM, true);
-    borrowed.signed("team")["expires"] = json!(EXPIRES);
-    borrowed.target("team", &format!("{FOLDER}/manifest.json"), &manifest).publish();
-    borrowed.files.retain(|name, _| !name.contains("2.targets") && !name.contains("2.snapshot"));
+    let borrowed = Published::borrowed(&manifest);
+
+    let mut threshold = repository(&manifest);
+    threshold.bump("team").bump("snapshot").bump("timestamp");
+    threshold.role("team").signers.truncate(1);
+    threshold.files.retain(|name, _| name.starts_with("targets/"));
+    threshold.write();
 
     let mut files = BTreeMap::from([
         ("map/vendor/root.json".to_owned(), good.pinned()),
@@ -80,17 +77,18 @@ pub fn files(source: &Path) -> BTreeMap<String, Vec<u8>> {
         ),
         ("hostile/rollback/app.tar".to_owned(), old),
     ]);
-    for (folder, repo) in [
+    for (folder, published) in [
         ("good", &good),
         ("security", &security),
         ("hostile/security-replayed", &security_before),
         ("hostile/security-borrowed", &borrowed),
         ("hostile/rollback", &before),
         ("hostile/expired-timestamp", &expired),
-        ("hostile/threshold-not-met", &threshold),
     ] {
-        files.extend(repo.files.iter().map(|(name, bytes)| (format!("{folder}/{name}"), bytes.clone())));
+        files.extend(published.files().into_iter().map(|(name, bytes)| (format!("{folder}/{name}"), bytes)));
     }
+    let forged = threshold.files.iter();
+    files.extend(forged.map(|(name, bytes)| (format!("hostile/threshold-not-met/{name}"), bytes.clone())));
     files.extend(MAPS.map(|(name, vendor, security)| (format!("map/{name}"), map(vendor, security))));
     files
 }
@@ -116,17 +114,6 @@ fn map(vendor: &str, security: &str) -> Vec<u8> {
 "#
     )
     .into_bytes()
-}
-
-/// The security team's repository: one key for each role, and what it has approved.
-fn security(manifest: &[u8]) -> Repo {
-    let mut repo = Repo::of(SECURITY);
-    repo.files.clear();
-    for role in ["root", "timestamp", "snapshot", "targets"] {
-        repo.signed(role)["expires"] = json!(EXPIRES);
-    }
-    repo.target("targets", &format!("{FOLDER}/manifest.json"), manifest).write();
-    repo
 }
 
 /// Root by two keys, a team with two keys for everything below `registry.example/team/`, one signed image.
