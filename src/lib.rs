@@ -53,7 +53,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `http` | `client::HttpSource`: repositories over HTTP and HTTPS, blocking, with rustls on ring. Off by default |
-//! | `publish` | [`publish`](crate::publish): repositories written, signed and kept up to date, with keys in files or behind tough's key sources. Brings what `tough` brings. Off by default |
+//! | `publish` | `publish`: repositories written, signed and kept up to date, with keys in files or behind tough's key sources. Brings what `tough` brings. Off by default |
 //! | `tough` | `client::ToughSource`: repositories through any transport of the TUF library tough, blocking. Brings tough, tokio and a C library. Off by default |
 //!
 //! # What it does not do
