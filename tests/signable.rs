@@ -1,7 +1,13 @@
 //! What of an archive has to be signed: of every form that is read, what is given out makes that very archive verify, and nothing is given out of one
 //! that could not.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::type_complexity,
+    reason = "tests state what they expect"
+)]
 
 mod support;
 

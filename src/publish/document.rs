@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::digest::Sha256;
@@ -86,7 +88,7 @@ impl Document {
             signed.extend(fields);
         }
         life.begin(&mut signed, role, 1)?;
-        Self::of(role, signed, Vec::new())
+        Self::unsigned(role, &signed)
     }
 
     /// The next version, after a change; without signatures. `version` is its number.
@@ -99,54 +101,55 @@ impl Document {
         let mut signed = self.json()?;
         change(&mut signed)?;
         life.begin(&mut signed, &self.role, version)?;
-        Self::of(&self.role, signed, Vec::new())
+        Self::unsigned(&self.role, &signed)
     }
 
-    /// With one signature more, or another one in its place.
+    /// With one signature more, or another one in its place. What is signed stays as it is, byte for byte.
     pub(super) fn with_signature(&self, id: &KeyId, signature: &str) -> Result<Self, PublishError> {
-        let mut signatures = self.signatures();
-        signatures.retain(|(other, _)| other != id.as_str());
-        signatures.push((id.as_str().to_owned(), signature.to_owned()));
-        Self::of(&self.role, self.json()?, signatures)
+        let Envelope { signed, mut signatures } = self.envelope()?;
+        signatures.retain(|other| other.keyid != id.as_str());
+        signatures.push(Signature { keyid: id.as_str().to_owned(), sig: signature.to_owned() });
+        Self::of(&self.role, &Envelope { signed, signatures })
     }
 
-    fn of(
-        role: &RoleName,
-        signed: Map<String, Value>,
-        signatures: Vec<(String, String)>,
-    ) -> Result<Self, PublishError> {
-        let signatures: Vec<_> = signatures.iter().map(|(id, sig)| json!({"keyid": id, "sig": sig})).collect();
+    fn unsigned(role: &RoleName, signed: &Map<String, Value>) -> Result<Self, PublishError> {
         // The members come out sorted and without white space.
-        let file = json!({"signatures": signatures, "signed": signed}).to_string().into_bytes();
+        let signed = serde_json::value::to_raw_value(signed).map_err(|_| strange(role))?;
+        Self::of(role, &Envelope { signed: &signed, signatures: Vec::new() })
+    }
+
+    fn of(role: &RoleName, envelope: &Envelope<'_>) -> Result<Self, PublishError> {
+        let file = serde_json::to_vec(envelope).map_err(|_| strange(role))?;
         let malformed = |source| PublishError::Malformed { file: format!("{role}.json, as it was to be"), source };
         Self::parse(role, file, &MetadataLimits::default()).map_err(malformed)
     }
 
-    fn json(&self) -> Result<Map<String, Value>, PublishError> {
-        // It was read before, more strictly.
-        let document: Value = serde_json::from_slice(&self.file).unwrap_or_default();
-        match document {
-            Value::Object(mut document) => match document.remove("signed") {
-                Some(Value::Object(signed)) => Ok(signed),
-                _ => Err(self.strange()),
-            },
-            _ => Err(self.strange()),
-        }
+    /// It was read before, more strictly.
+    fn envelope(&self) -> Result<Envelope<'_>, PublishError> {
+        serde_json::from_slice(&self.file).map_err(|_| strange(&self.role))
     }
 
-    fn strange(&self) -> PublishError {
-        PublishError::Inconsistent {
-            file: format!("{}.json", self.role),
-            why: "it has no object \"signed\"".to_owned(),
-        }
+    fn json(&self) -> Result<Map<String, Value>, PublishError> {
+        serde_json::from_str(self.envelope()?.signed.get()).map_err(|_| strange(&self.role))
+    }
+
+    /// Those fields that only publishers know.
+    fn ours(&self) -> Option<Ours> {
+        serde_json::from_str(self.envelope().ok()?.signed.get()).ok()
     }
 
     /// All signatures by key id, also those of keys that are none of the role's, in the order of the file.
     pub(super) fn signatures(&self) -> Vec<(String, String)> {
-        let document: Value = serde_json::from_slice(&self.file).unwrap_or_default();
-        let text = |signature: &Value, key: &str| signature.get(key)?.as_str().map(str::to_owned);
-        let list = document.get("signatures").and_then(Value::as_array).cloned().unwrap_or_default();
-        list.iter().filter_map(|signature| Some((text(signature, "keyid")?, text(signature, "sig")?))).collect()
+        let signatures = self.envelope().map(|envelope| envelope.signatures).unwrap_or_default();
+        signatures.into_iter().map(|signature| (signature.keyid, signature.sig)).collect()
+    }
+
+    /// What a snapshot or timestamp says of other files, with whatever other programs wrote beside.
+    pub(super) fn meta(&self) -> Result<Map<String, Value>, PublishError> {
+        match self.json()?.remove("meta") {
+            Some(Value::Object(meta)) => Ok(meta),
+            _ => Err(strange(&self.role)),
+        }
     }
 
     pub(super) fn role(&self) -> &RoleName {
@@ -215,17 +218,17 @@ impl Document {
 
     /// For how long a version of this role is good, if the file says so.
     pub(super) fn valid_for(&self) -> Option<TimeDelta> {
-        duration(self.json().ok()?.get(VALID)?)
+        duration(&self.ours()?.valid?)
     }
 
     /// What a root says of another role in that respect.
     pub(super) fn online_valid_for(&self, role: &RoleName) -> Option<TimeDelta> {
-        duration(self.json().ok()?.get(ONLINE_VALID)?.get(role.as_str())?)
+        duration(self.ours()?.online_valid?.get(role.as_str())?)
     }
 
     /// The template of target paths that the publisher keeps in it.
     pub(super) fn target_path(&self) -> Option<String> {
-        Some(self.json().ok()?.get(TARGET_PATH)?.as_str()?.to_owned())
+        Some(self.ours()?.target_path?.as_str()?.to_owned())
     }
 
     /// What another role says of this file: version, length and hash [TUF 4.4, METAFILES].
@@ -236,6 +239,35 @@ impl Document {
             "hashes": {"sha256": Sha256::of(&self.file).to_hex()},
         })
     }
+}
+
+/// A role file as it lies on disk: what is signed, and by whom.
+#[derive(Deserialize, Serialize)]
+struct Envelope<'f> {
+    signatures: Vec<Signature>,
+    #[serde(borrow)]
+    signed: &'f RawValue,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Signature {
+    keyid: String,
+    sig: String,
+}
+
+/// The fields that only publishers know; whatever else another program put there is none of theirs.
+#[derive(Deserialize)]
+struct Ours {
+    #[serde(rename = "x-plimsoll-valid-seconds")]
+    valid: Option<Value>,
+    #[serde(rename = "x-plimsoll-online-valid-seconds")]
+    online_valid: Option<Value>,
+    #[serde(rename = "x-plimsoll-target-path")]
+    target_path: Option<Value>,
+}
+
+fn strange(role: &RoleName) -> PublishError {
+    PublishError::Inconsistent { file: format!("{role}.json"), why: "it is not of the usual form".to_owned() }
 }
 
 fn duration(seconds: &Value) -> Option<TimeDelta> {

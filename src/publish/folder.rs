@@ -15,6 +15,7 @@
 //! - What is renamed has been written to disk before, and the folder is afterwards.
 //! - Nothing is removed that a client may still ask for.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -180,13 +181,18 @@ impl Folder {
     /// Makes a publication visible.
     pub(super) fn publish(&self, files: &Files) -> Result<(), PublishError> {
         self.must_be_locked()?;
+        let mut changed = BTreeSet::new();
         for name in &files.targets {
             let (from, to) = (self.path.join(STAGED).join(TARGETS).join(name), self.path.join(TARGETS).join(name));
             create_parent(&to)?;
             fs::rename(&from, &to).map_err(|source| failed("publish", &to, source))?;
-            sync_folders(&self.path, &to)?;
+            // Every folder on the way may be new as well.
+            changed.extend(
+                to.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.path)).map(Path::to_path_buf),
+            );
             remove_empty_folders(&self.path.join(STAGED).join(TARGETS), &from);
         }
+        changed.iter().try_for_each(|folder| sync(folder))?;
         fs::create_dir_all(self.path.join(TARGETS)).map_err(|source| failed("create", &self.path, source))?;
         if !files.has_root || !self.exchange(files)? {
             write_all(&self.path.join(METADATA), files)?;
@@ -333,11 +339,6 @@ fn exchange(_: &Path, _: &Path) -> io::Result<bool> {
 fn create_parent(path: &Path) -> Result<(), PublishError> {
     let Some(parent) = path.parent() else { return Ok(()) };
     fs::create_dir_all(parent).map_err(|source| failed("create", parent, source))
-}
-
-/// Every folder between `top` and a new file may be new as well.
-fn sync_folders(top: &Path, path: &Path) -> Result<(), PublishError> {
-    path.ancestors().skip(1).take_while(|folder| folder.starts_with(top)).try_for_each(sync)
 }
 
 /// Those between `top` and a file that is gone; one that is not empty stays.

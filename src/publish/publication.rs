@@ -216,14 +216,14 @@ impl Repository {
         let view = View { repository: self, chosen: ready };
         let published = self.published.get(&RoleName::Snapshot);
         // Entries of other programs stay as they are, and none is ever taken out: clients would take that for a rollback [TUF 5.5.5].
-        let mut meta = published.map(meta_of).transpose()?.unwrap_or_default();
+        let mut meta = published.map(Document::meta).transpose()?.unwrap_or_default();
         for role in ready.iter().filter(|role| **role != RoleName::Root) {
             let listed = view.get(role).map(Document::listed);
             meta.extend(listed.map(|listed| (format!("{}.json", role.as_str()), listed)));
         }
         let authority = self.online_authority(&view, &RoleName::Snapshot)?;
         if let Some(published) = published {
-            let same = meta_of(published)? == meta && published.is_complete(&authority).is_ok();
+            let same = published.meta()? == meta && published.is_complete(&authority).is_ok();
             let left = published.expires().signed_duration_since(self.now);
             let life = self.life(&RoleName::Snapshot, None).valid_for;
             let is_due = left <= life.checked_div(3).unwrap_or(TimeDelta::zero());
@@ -268,7 +268,7 @@ impl Repository {
     ) -> Result<Option<Document>, PublishError> {
         let version = self.next_version(role)?;
         let staged = self.staged.get(role).filter(|staged| {
-            let same = meta_of(staged).is_ok_and(|listed| listed == meta);
+            let same = staged.meta().is_ok_and(|listed| listed == meta);
             same && staged.version() == version && staged.expires() > self.now
         });
         let mut document = match (staged, self.published.get(role)) {
@@ -291,17 +291,6 @@ impl Repository {
         self.put(document)?;
         Ok(None)
     }
-}
-
-/// What a role says of other roles' files.
-fn meta_of(document: &Document) -> Result<Map<String, Value>, PublishError> {
-    let value: Value = serde_json::from_slice(document.message()).unwrap_or_default();
-    let meta = value.get("meta").and_then(Value::as_object).cloned();
-    let strange = || PublishError::Inconsistent {
-        file: format!("{}.json", document.role()),
-        why: "it has no object \"meta\"".to_owned(),
-    };
-    meta.ok_or_else(strange)
 }
 
 fn unsigned(document: &Document, authority: &Authority) -> Option<Missing> {
