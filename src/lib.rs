@@ -72,6 +72,7 @@ pub mod metadata;
 pub mod name;
 #[cfg(feature = "publish")]
 pub mod publish;
+pub mod template;
 pub mod text;
 pub mod trust;
 pub mod verdict;

@@ -12,9 +12,11 @@ use crate::image::error::{ArchiveError, Refusal};
 use crate::image::inventory::{Inventory, MeasuredInventory};
 use crate::image::manifest::{Document, Platform};
 use crate::image::read_at::ReadAt;
+use crate::image::signable::MANIFEST_FILE;
 use crate::limits::ArchiveLimits;
 use crate::map::{LookupError, MapSession, Repositories};
 use crate::name::ImageName;
+use crate::template::{TargetPaths, TemplateError};
 use crate::trust::Absence;
 use crate::verdict::{ArchiveReport, Finding, MetadataReport, Report, RepositoryReport, Verdict, with_causes};
 
@@ -43,6 +45,7 @@ pub struct Verifier<S> {
     image: Option<ImageName>,
     platform: Option<Platform>,
     limits: ArchiveLimits,
+    target_paths: TargetPaths,
     progress: Box<Progress>,
 }
 
@@ -74,7 +77,8 @@ impl<S: Source> Verifier<S> {
 
     fn by(authority: Authority<S>) -> Self {
         let progress = Box::new(|_, _| {});
-        Self { authority, image: None, platform: None, limits: ArchiveLimits::default(), progress }
+        let (limits, target_paths) = (ArchiveLimits::default(), TargetPaths::default());
+        Self { authority, image: None, platform: None, limits, target_paths, progress }
     }
 
     /// Verifies archives as this image. An archive may then claim no other name.
@@ -94,6 +98,13 @@ impl<S: Source> Verifier<S> {
     #[must_use]
     pub fn with_limits(self, limits: ArchiveLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Where the signed files of an image are, if not in the folder [`ImageName::target_folder`]. It is part of what the verifier pins: it is never taken
+    /// from the repository, nor guessed.
+    #[must_use]
+    pub fn with_target_paths(self, target_paths: TargetPaths) -> Self {
+        Self { target_paths, ..self }
     }
 
     /// Reports progress to `progress`, from several threads at once.
@@ -220,12 +231,12 @@ impl<S: Source> Verifier<S> {
         signed_file: &mut SignedFile<'_>,
         report: &mut Report,
     ) -> Result<SignedImage, Stop> {
-        let folder = name.target_folder();
-        let manifest = signed_file(name, &format!("{folder}manifest.json"))?;
+        let path = |file: &str| self.target_paths.path(name, file).map_err(|error| no_path(name, &error));
+        let manifest = signed_file(name, &path(MANIFEST_FILE)?)?;
         if let Document::Index(_) = Document::parse(&manifest, &self.limits)? {
             let platform = self.platform.clone().unwrap_or_else(Platform::host);
             report.platform = Some(platform.to_string());
-            let platform_manifest = signed_file(name, &format!("{folder}{}", platform.target_file()))?;
+            let platform_manifest = signed_file(name, &path(&platform.target_file())?)?;
             return Ok(SignedImage::from_index(name, &manifest, &platform, &platform_manifest, &self.limits)?);
         }
         report.platform = self.platform.as_ref().map(ToString::to_string);
@@ -263,6 +274,11 @@ fn agreed_file<S: Source>(
             LookupError::Undecided(_) => Stop::Undecided(findings),
         }
     })
+}
+
+/// No platform has a name that cannot be in a path; but if one had, nothing would be signed for it.
+fn no_path(name: &ImageName, error: &TemplateError) -> Stop {
+    Stop::Untrusted(vec![Finding::new("image-not-signed", format!("{name}: not signed: {error}"))])
 }
 
 fn no_name(images: usize) -> Stop {

@@ -9,6 +9,7 @@ use plimsoll::client::{Client, Source};
 use plimsoll::image::manifest::Platform;
 use plimsoll::limits::ArchiveLimits;
 use plimsoll::name::ImageName;
+use plimsoll::template::TargetPaths;
 
 /// Decides whether a container image archive may be loaded.
 #[derive(Debug, Parser)]
@@ -147,6 +148,10 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
 
+    /// Where the signed files of an image are among the repository's targets, if its publisher says so [default: {host}/{repository}/{tag}/{file}]
+    #[arg(long, value_name = "TEMPLATE", value_parser = target_paths)]
+    pub(crate) target_path: Option<TargetPaths>,
+
     /// The platform that the image must be for [default: this machine's, if several are signed]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
     pub(crate) platform: Option<Platform>,
@@ -238,6 +243,10 @@ fn limit(text: &str) -> Result<Limit, String> {
     let value = value.ok_or("not a number, alone or with KiB, MiB or GiB")?;
     ArchiveLimits::default().set(name, value).map_err(|e| e.to_string())?;
     Ok(Limit { name: name.to_owned(), value })
+}
+
+pub(crate) fn target_paths(text: &str) -> Result<TargetPaths, String> {
+    TargetPaths::parse(text).map_err(|e| e.to_string())
 }
 
 fn platform(text: &str) -> Result<Platform, String> {

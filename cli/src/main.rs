@@ -74,6 +74,9 @@ fn verify(arguments: &Verify) -> Result<(Verdict, Archive), Box<Verdict>> {
     if let Some(image) = &arguments.image {
         verifier = verifier.with_image(image.clone());
     }
+    if let Some(target_path) = &arguments.target_path {
+        verifier = verifier.with_target_paths(target_path.clone());
+    }
     if let Some(platform) = &arguments.platform {
         verifier = verifier.with_platform(platform.clone());
     }

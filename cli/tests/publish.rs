@@ -734,3 +734,80 @@ fn what_makes_no_sense_is_refused() {
     }
     assert_eq!(desk.status()["staged"], json!([]), "nothing was staged by what was refused");
 }
+
+/// With `--target-path`, where one is to be given.
+fn with_template(template: Option<&str>) -> Vec<&str> {
+    template.map_or_else(Vec::new, |template| vec!["--target-path", template])
+}
+
+#[test]
+fn a_repository_that_allows_one_folder_for_each_role_holds_images_by_a_flat_template() {
+    // As tuf-on-ci has it: the role `role` signs the files in the folder `role`, and no folder below.
+    let template = "role/{host}~{repository}~{tag}~{file}";
+    let desk = Desk::new("flat-role");
+    let role = desk.key("role");
+    desk.ok(&["init", "--keys", "keys", "--target-path", template]);
+    desk.ok(&["delegate", "role", "--paths", "role/*", "--role-key", &role, "--key", &role, "--keys", "keys"]);
+    let archive = samples("good/app.tar");
+    desk.ok(&["add", &archive, "--image", IMAGE, "--role", "role", "--key", &role, "--keys", "keys"]);
+
+    let verdict = desk.verify("good/app.tar", "store", &with_template(Some(template)));
+    assert_eq!(verdict.signed_by(), r#"["targets","role"]"#);
+    // What is not said is not guessed, and never taken from the repository.
+    desk.verify("good/app.tar", "store", &[]).is_refused("image-not-signed");
+    let other = "role/{host}~{repository}~{tag}/{file}";
+    desk.verify("good/app.tar", "store", &with_template(Some(other))).is_refused("image-not-signed");
+    desk.verify("hostile/changed-layer/app.tar", "store", &with_template(Some(template)))
+        .is_refused("layer-diff-id-mismatch");
+
+    // A file beside it, and all of it gone again.
+    let list = desk.path("packages.spdx.json");
+    fs::write(&list, "{}").unwrap();
+    let list = list.display().to_string();
+    desk.ok(&["add-file", &list, "--image", IMAGE, "--role", "role", "--key", &role, "--keys", "keys"]);
+    let removed = desk.ok(&["remove", "--image", IMAGE, "--key", &role, "--keys", "keys"]);
+    for file in ["manifest.json", "packages.spdx.json"] {
+        let path = format!("role/registry.example~team~app~1.4~{file}");
+        assert!(removed.contains(&path), "{removed}");
+    }
+    desk.verify("good/app.tar", "store", &with_template(Some(template))).is_refused("image-not-signed");
+}
+
+#[test]
+fn a_repository_of_bare_file_names_holds_images_by_a_flat_template() {
+    // As tuftool has it: no folder at all.
+    let template = "{host}~{repository}~{tag}~{file}";
+    let desk = Desk::new("flat-bare");
+    desk.ok(&["init", "--keys", "keys", "--target-path", template]);
+    desk.ok(&["add", &samples("good/app.tar"), "--image", IMAGE, "--keys", "keys"]);
+    let files: Vec<String> = fs::read_dir(desk.path("site/targets"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(files.len(), 1);
+    assert!(files[0].ends_with(".registry.example~team~app~1.4~manifest.json"), "{files:?}");
+
+    let verdict = desk.verify("good/app.tar", "store", &with_template(Some(template)));
+    assert_eq!(verdict.signed_by(), r#"["targets"]"#);
+    desk.verify("good/app.tar", "store", &[]).is_refused("image-not-signed");
+}
+
+#[test]
+fn a_template_that_could_give_one_path_to_two_images_is_refused_on_both_sides() {
+    let desk = Desk::new("bad-template");
+    for template in
+        ["{host}/{repository}-{tag}/{file}", "{host}/{repository}/{file}", "/{host}/{repository}/{tag}/{file}"]
+    {
+        let init = desk.repository(&["init", "--keys", "keys", "--target-path", template]);
+        assert_eq!(init.status.code(), Some(2), "{template}");
+        assert!(!desk.path("site").exists() && !desk.path("keys").exists());
+    }
+    desk.ok(&["init", "--keys", "keys"]);
+    let archive = samples("good/app.tar");
+    let arguments = ["verify", &archive, "--repository", "site", "--root", "site/metadata/1.root.json"];
+    let verify = |template| desk.plimsoll(&[&arguments[..], &["--target-path", template]].concat());
+    let output = verify("{host}/{repository}-{tag}/{file}");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("expected text that cannot be a part of {tag}"), "{}", text(&output.stderr));
+    assert_eq!(verify("{host}/{repository}/{tag}/{file}").status.code(), Some(1), "the image is not signed");
+}

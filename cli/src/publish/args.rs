@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use plimsoll::name::ImageName;
+use plimsoll::template::TargetPaths;
 
-use crate::args::{Format, duration, image, time};
+use crate::args::{Format, duration, image, target_paths, time};
 
 const EXIT_CODES: &str = "Exit codes: 0 done and published, 1 staged but not published, for something is missing, 2 not done. \
 With --stage, 0 is done.";
@@ -113,6 +114,10 @@ pub(crate) struct Init {
     /// For how long each version of a role is good [default: root and targets 365d, snapshot 30d, timestamp 7d]: timestamp=36h
     #[arg(long, value_name = "ROLE=DURATION", value_parser = role_duration)]
     pub(crate) valid: Vec<(String, TimeDelta)>,
+
+    /// How the target paths of images are made, if not as {host}/{repository}/{tag}/{file}; kept in the repository. Verifiers must be told the same
+    #[arg(long, value_name = "TEMPLATE", value_parser = target_paths)]
+    pub(crate) target_path: Option<TargetPaths>,
 
     /// The kind of the keys that are made
     #[arg(long, value_enum, default_value_t = KeyKind::Ed25519)]

@@ -33,7 +33,7 @@ pub(super) fn init(arguments: &Init) -> Result<ExitCode, Failed> {
         targets: role("targets")?,
         snapshot: role("snapshot")?,
         timestamp: role("timestamp")?,
-        target_path: None,
+        target_path: arguments.target_path.as_ref().map(ToString::to_string),
     };
     let signers = change.keys.open(repository)?;
     let mut created = Repository::create(repository, &plan, &signers, now(&change.place))?;

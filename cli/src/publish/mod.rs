@@ -19,6 +19,7 @@ use plimsoll::name::ImageName;
 use plimsoll::publish::{
     Delegation, KeyError, Missing, NewTarget, Outcome, PublishError, Renewal, Repository, Rotation, Signers,
 };
+use plimsoll::template::{TargetPaths, TemplateError};
 use plimsoll::text::{escaped, quoted};
 use serde_json::{Value, json};
 
@@ -249,12 +250,14 @@ fn add(arguments: &Add) -> Result<ExitCode, Failed> {
     let signable = signable.map_err(|error| not_signable(&arguments.image, error))?;
 
     let mut repository = open(&change.place)?;
+    let paths = target_paths(&repository)?;
+    let path = |file: &str| paths.path(&arguments.image, file).map_err(usage);
     let mut files: Vec<(String, Box<dyn Read>)> = Vec::new();
     for (name, bytes) in signable.files {
-        files.push((target_path(&arguments.image, &name), Box::new(io::Cursor::new(bytes))));
+        files.push((path(&name)?, Box::new(io::Cursor::new(bytes))));
     }
     for list in &arguments.packages {
-        files.push((target_path(&arguments.image, &file_name(list)?), Box::new(regular_file(list)?)));
+        files.push((path(&file_name(list)?)?, Box::new(regular_file(list)?)));
     }
     let targets = files.iter_mut().map(|(path, content)| NewTarget { path: path.clone(), content }).collect();
     let role = repository.add_targets(targets, arguments.role.as_deref(), &signers)?;
@@ -287,17 +290,17 @@ fn not_signable(image: &ImageName, error: SignableError) -> PublishError {
 fn add_file(arguments: &AddFile) -> Result<ExitCode, Failed> {
     let change = &arguments.change;
     let signers = change.keys.open(&change.place.repository)?;
+    let mut repository = open(&change.place)?;
     let path = match (&arguments.image, &arguments.path) {
         (Some(image), _) => {
             let name = arguments.name.clone().map_or_else(|| file_name(&arguments.file), Ok)?;
-            target_path(image, &name)
+            target_paths(&repository)?.path(image, &name).map_err(usage)?
         }
         (None, Some(path)) => path.clone(),
         // The parser of the arguments does not let this pass.
         (None, None) => return Err(PublishError::Usage("either --image or --path is needed".to_owned()).into()),
     };
     let mut file = regular_file(&arguments.file)?;
-    let mut repository = open(&change.place)?;
     let target = NewTarget { path: path.clone(), content: &mut file };
     let role = repository.add_targets(vec![target], arguments.role.as_deref(), &signers)?;
     Report::new(format!("signed: {} by {role}\n", escaped(&path))).published(&mut repository, &signers, change)
@@ -308,9 +311,9 @@ fn remove(arguments: &Remove) -> Result<ExitCode, Failed> {
     let change = &arguments.change;
     let signers = change.keys.open(&change.place.repository)?;
     let mut repository = open(&change.place)?;
-    let folder = arguments.image.as_ref().map(ImageName::target_folder);
-    let is_meant = |path: &str| match (&folder, &arguments.path) {
-        (Some(folder), _) => path.strip_prefix(folder.as_str()).is_some_and(|file| !file.contains('/')),
+    let paths = target_paths(&repository)?;
+    let is_meant = |path: &str| match (&arguments.image, &arguments.path) {
+        (Some(image), _) => paths.file_of(image, path).is_some(),
         (None, exact) => exact.as_deref() == Some(path),
     };
     let mut text = String::new();
@@ -408,8 +411,13 @@ fn status(arguments: &Status) -> Result<ExitCode, Failed> {
     Ok(if status.needs_attention(within) { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn target_path(image: &ImageName, file: &str) -> String {
-    format!("{}{file}", image.target_folder())
+/// As the repository says itself, or as usual. What stands there was signed by the publisher, but another tool may have written it.
+fn target_paths(repository: &Repository) -> Result<TargetPaths, PublishError> {
+    repository.target_path().map_or_else(|| Ok(TargetPaths::default()), |template| template.parse().map_err(usage))
+}
+
+fn usage(error: TemplateError) -> PublishError {
+    PublishError::Usage(error.to_string())
 }
 
 fn file_name(path: &Path) -> Result<String, PublishError> {
