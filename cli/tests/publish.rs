@@ -701,12 +701,115 @@ fn a_package_list_is_signed_beside_its_image() {
 }
 
 #[test]
+fn what_others_left_staged_is_no_failure_of_a_publication() {
+    let desk = Desk::with_repository("others");
+    let team = desk.key("team");
+    let paths = ["--paths", "registry.example/other/*/*/*"];
+    desk.ok(&[&["delegate", "team", "--role-key", &team, "--key", &team, "--keys", "keys"][..], &paths].concat());
+    desk.ok(&[
+        "add-file",
+        "team.pub.pem",
+        "--path",
+        "registry.example/other/a/1/x",
+        "--role",
+        "team",
+        "--key",
+        &team,
+        "--stage",
+    ]);
+    // Unsigned, as by somebody whose key is not one of the team's any more.
+    let staged = desk.path("site/staged/metadata/team.json");
+    let mut file: Value = serde_json::from_slice(&fs::read(&staged).unwrap()).unwrap();
+    file["signatures"] = json!([]);
+    fs::write(&staged, file.to_string()).unwrap();
+    let said = desk.ok(&add(&samples("good/app.tar"), &["--keys", "keys"]));
+    assert!(
+        said.contains("published: targets version 3") && said.contains("staged: team version 2 waits for"),
+        "{said}"
+    );
+    desk.verify("good/app.tar", "store", &[]).is_trusted();
+}
+
+#[test]
+fn online_roles_of_several_keys_are_signed_in_turn() {
+    let desk = Desk::new("online-two");
+    let keys = ["s1", "s2", "t1", "t2"].map(|name| desk.key(name));
+    let roles = ["snapshot", "snapshot", "timestamp", "timestamp"];
+    let mut init: Vec<String> = ["init", "--keys", "keys", "--threshold", "snapshot=2", "--threshold", "timestamp=2"]
+        .map(str::to_owned)
+        .to_vec();
+    for (role, key) in roles.iter().zip(&keys) {
+        init.extend(["--role-key".to_owned(), format!("{role}={key}"), "--key".to_owned(), key.clone()]);
+    }
+    desk.ok(&init.iter().map(String::as_str).collect::<Vec<_>>());
+    let [s1, s2, t1, t2] = keys.each_ref().map(String::as_str);
+
+    let said = desk.waits(&add(&samples("good/app.tar"), &["--keys", "keys", "--key", s1]));
+    assert!(said.contains("staged: snapshot version 2 waits for 1 more signature"), "{said}");
+    assert!(said.contains("staged: targets version 2 waits for the role snapshot"), "{said}");
+    let said = desk.ok(&["sign", "snapshot", "--key", s2, "--key", t1]);
+    assert!(said.contains("staged: timestamp version 2 waits for 1 more signature"), "{said}");
+    let said = desk.ok(&["sign", "timestamp", "--key", t2]);
+    assert!(said.contains("published: targets version 2, snapshot version 2, timestamp version 2"), "{said}");
+    desk.verify("good/app.tar", "store", &[]).is_trusted();
+    // The daily job of two machines.
+    desk.waits(&["timestamp", "--key", t1]);
+    let said = desk.ok(&["timestamp", "--key", t2]);
+    assert_eq!(said, "published: timestamp version 3\n");
+}
+
+#[test]
+fn every_state_has_a_way_on() {
+    let desk = Desk::new("way-on");
+    // The keys of the root are elsewhere.
+    let root = desk.key("root");
+    desk.waits(&["init", "--keys", "keys", "--role-key", "root=root.pub.pem"]);
+    assert_eq!(desk.refused(&["init", "--keys", "keys"]).0, "repository-folder");
+    assert_eq!(desk.refused(&["discard", "root"]).0, "usage");
+    desk.ok(&["sign", "root", "--key", &root, "--keys", "keys"]);
+
+    // Half of a delegation taken back, and made again.
+    let team = desk.key("team");
+    let delegate = ["delegate", "team", "--paths", "team/*", "--role-key", "team.pub.pem", "--keys", "keys"];
+    desk.waits(&delegate);
+    assert_eq!(desk.refused(&["discard", "team"]).0, "usage");
+    assert_eq!(desk.refused(&delegate).0, "usage");
+    desk.ok(&["discard", "targets"]);
+    desk.ok(&["discard", "team"]);
+    desk.waits(&delegate);
+    desk.ok(&["sign", "team", "--key", &team, "--keys", "keys"]);
+
+    // Two rotations before either is published, the second of the key that the first brought.
+    let (two, three) = (desk.key("two"), desk.key("three"));
+    desk.ok(&["rotate", "targets", "--add", &two, "--keys", "keys", "--stage"]);
+    desk.ok(&["rotate", "targets", "--remove", "two.pub.pem", "--add", &three, "--keys", "keys", "--stage"]);
+    desk.ok(&["rotate", "snapshot", "--add", &two, "--keys", "keys", "--stage"]);
+    let said = desk.ok(&["sign", "root", "--key", &root, "--keys", "keys"]);
+    assert!(said.contains("published: root version 2"), "{said}");
+
+    // A staged file that is none.
+    fs::write(desk.path("site/staged/metadata/targets.json"), "{").unwrap();
+    assert_eq!(desk.refused(&["timestamp", "--keys", "keys"]).0, "repository-damaged");
+    desk.ok(&["discard", "targets"]);
+    desk.ok(&["timestamp", "--keys", "keys"]);
+    // And a link in the place of a target's file.
+    desk.ok(&["add-file", "root.pub.pem", "--path", "notes.txt", "--keys", "keys", "--stage"]);
+    let staged = fs::read_dir(desk.path("site/staged/targets")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(&staged).unwrap();
+    std::os::unix::fs::symlink(desk.path("root.pub.pem"), &staged).unwrap();
+    assert_eq!(desk.refused(&["publish", "--keys", "keys"]).0, "target-missing");
+    desk.ok(&["add-file", "root.pub.pem", "--path", "notes.txt", "--keys", "keys"]);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let desk = Desk::with_repository("senseless");
     let team = desk.key("team");
     let keys = ["--keys", "keys"];
     let cases: &[(&[&str], &str)] = &[
         (&["init", "--keys", "keys"], "repository-folder"),
+        (&["delegate", "Root", "--paths", "a/*", "--role-key", &team], "usage"),
+        (&["delegate", "", "--paths", "a/*", "--role-key", &team], "usage"),
         (&["delegate", "root", "--paths", "a/*", "--role-key", &team], "usage"),
         (&["delegate", "team", "--paths", "a/*", "--role-key", &team, "--threshold", "2"], "usage"),
         (&["delegate", "team", "--paths", "a/*", "--role-key", &team, "--threshold", "0"], "usage"),

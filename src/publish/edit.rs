@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::path::Path;
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
@@ -12,6 +13,7 @@ use crate::metadata::RoleName;
 use crate::metadata::key::{Key, KeyId, PublicKey};
 use crate::publish::document::{Authority, Document, ONLINE_VALID, TARGET_PATH};
 use crate::publish::error::PublishError;
+use crate::publish::folder::{Folder, role_name};
 use crate::publish::key::{PublicKeyFile, Signers};
 use crate::publish::repository::{Repository, View};
 use crate::text::quoted;
@@ -167,7 +169,7 @@ impl Repository {
     ) -> Result<Vec<(RoleName, Vec<String>)>, PublishError> {
         let all = self.all_staged();
         let roles = match role {
-            Some(role) => vec![super::folder::role_name(role)],
+            Some(role) => vec![role_name(role)],
             None => View { repository: self, chosen: &all }.reached(),
         };
         let mut removed = Vec::new();
@@ -203,12 +205,18 @@ impl Repository {
     /// [`PublishError::Usage`] if the role is there already, or a pattern or the threshold makes no sense; [`PublishError::NoRole`].
     pub fn delegate(&mut self, delegation: &Delegation, signers: &Signers) -> Result<(), PublishError> {
         let role = RoleName::Delegated(delegation.role.clone());
-        let from = super::folder::role_name(&delegation.from);
-        if super::folder::role_name(&delegation.role) != role || delegation.role.is_empty() {
+        let from = role_name(&delegation.from);
+        // In any case of its letters: on some disks it would take a top-level role's file.
+        let lower = delegation.role.to_ascii_lowercase();
+        if !matches!(role_name(&lower), RoleName::Delegated(name) if !name.is_empty()) {
             return Err(PublishError::Usage(format!("{} is no name for a delegated role", quoted(&delegation.role))));
         }
         if self.effective(&role).is_some() {
             let text = format!("the role {} is there already; rotate changes its keys", quoted(&delegation.role));
+            return Err(PublishError::Usage(text));
+        }
+        if self.effective(&from).and_then(Document::delegations).is_some_and(|d| d.role(&delegation.role).is_some()) {
+            let text = format!("{from} delegates to the role {} already", quoted(&delegation.role));
             return Err(PublishError::Usage(text));
         }
         threshold_is_possible(&delegation.role, delegation.threshold, delegation.keys.len())?;
@@ -251,7 +259,7 @@ impl Repository {
     ///
     /// [`PublishError::Usage`] if the outcome could never be signed, [`PublishError::NoRole`].
     pub fn rotate(&mut self, role: &str, rotation: &Rotation, signers: &Signers) -> Result<(), PublishError> {
-        let role = super::folder::role_name(role);
+        let role = role_name(role);
         let all = self.all_staged();
         let authorities = View { repository: self, chosen: &all }.authorities(&role);
         if authorities.is_empty() {
@@ -306,7 +314,7 @@ impl Repository {
     ///
     /// [`PublishError::NoRole`] if there is nothing to renew.
     pub fn renew(&mut self, role: &str, valid_for: Option<TimeDelta>) -> Result<(), PublishError> {
-        self.change(&super::folder::role_name(role), valid_for, |_| Ok(()))
+        self.change(&role_name(role), valid_for, |_| Ok(()))
     }
 
     /// Signs what is staged of a role.
@@ -315,7 +323,7 @@ impl Repository {
     ///
     /// [`PublishError::NothingStaged`]; [`PublishError::NoKey`] if that added no signature.
     pub fn sign(&mut self, role: &str, signers: &Signers) -> Result<(), PublishError> {
-        let role = super::folder::role_name(role);
+        let role = role_name(role);
         self.must_not_be_stale(&role)?;
         if !self.staged.contains_key(&role) {
             return Err(PublishError::NothingStaged { role });
@@ -336,7 +344,7 @@ impl Repository {
     ///
     /// [`PublishError::Usage`] if the copy says anything else than what is staged.
     pub fn merge(&mut self, role: &str, copy: Vec<u8>) -> Result<usize, PublishError> {
-        let role = super::folder::role_name(role);
+        let role = role_name(role);
         self.must_not_be_stale(&role)?;
         let Some(staged) = self.staged.get(&role) else { return Err(PublishError::NothingStaged { role }) };
         let malformed = |source| PublishError::Malformed { file: format!("the other copy of {role}.json"), source };
@@ -369,11 +377,39 @@ impl Repository {
     ///
     /// [`PublishError::NothingStaged`].
     pub fn discard(&mut self, role: &str) -> Result<(), PublishError> {
-        let role = super::folder::role_name(role);
-        if self.staged.remove(&role).is_none() {
+        let role = role_name(role);
+        if !self.staged.contains_key(&role) {
             return Err(PublishError::NothingStaged { role });
         }
+        if role == RoleName::Root && self.roots.is_empty() {
+            let text = "without its root there would be no repository; remove the folder, and init another".to_owned();
+            return Err(PublishError::Usage(text));
+        }
+        // A delegation to a role of which there is no file could never be published.
+        let all = self.all_staged();
+        let delegators = View { repository: self, chosen: &all }.authorities(&role);
+        if let (None, Some((delegator, _))) = (self.published.get(&role), delegators.first())
+            && *delegator != RoleName::Root
+        {
+            let text = format!("{delegator} delegates to {role}, which would not be there; discard {delegator} first");
+            return Err(PublishError::Usage(text));
+        }
+        self.staged.remove(&role);
         self.folder.unstage(&role)
+    }
+
+    /// Forgets what is staged of a role without looking at it: the way on from a staged file that is no metadata, with which no repository opens.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::NothingStaged`]; the usual ones if the folder cannot be written.
+    pub fn discard_unread(folder: &Path, role: &str) -> Result<(), PublishError> {
+        let role = role_name(role);
+        let folder = Folder::lock(folder)?;
+        if !folder.is_staged(&role) {
+            return Err(PublishError::NothingStaged { role });
+        }
+        folder.unstage(&role)
     }
 
     /// The template of target paths that was chosen when the repository was made.
@@ -390,13 +426,13 @@ impl Repository {
         }
         let all = self.all_staged();
         let view = View { repository: self, chosen: &all };
-        let fits = |role: &RoleName| paths.iter().map(|path| self.may_sign(&view, role, path)).find(Result::is_err);
+        let fits = |role: &RoleName| paths.iter().try_for_each(|path| self.may_sign(&view, role, path));
         if let Some(role) = role {
-            let role = super::folder::role_name(role);
+            let role = role_name(role);
             if self.effective(&role).and_then(Document::targets).is_none() {
                 return Err(PublishError::NoRole(role.to_string()));
             }
-            return fits(&role).map_or(Ok(role), |refused| refused.map(|()| RoleName::Targets));
+            return fits(&role).map(|()| role);
         }
         let candidates = paths.first().map(|path| view.asked_for(path)).unwrap_or_default();
         let has_key = |role: &RoleName| {
@@ -405,7 +441,7 @@ impl Repository {
         };
         let able: Vec<RoleName> = candidates.iter().filter(|role| has_key(role)).cloned().collect();
         match able.as_slice() {
-            [one] => fits(one).map_or(Ok(one.clone()), |refused| refused.map(|()| RoleName::Targets)),
+            [one] => fits(one).map(|()| one.clone()),
             [] => Err(PublishError::Usage(format!(
                 "no key at hand belongs to a role that may sign {}; these may: {}",
                 quoted(paths.first().map_or("", String::as_str)),
@@ -455,6 +491,7 @@ impl Repository {
 
     pub(super) fn put(&mut self, document: Document) -> Result<(), PublishError> {
         self.folder.stage(document.role(), document.file())?;
+        self.touched.insert(document.role().clone());
         self.staged.insert(document.role().clone(), document);
         Ok(())
     }

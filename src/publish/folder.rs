@@ -142,6 +142,10 @@ impl Folder {
         }
     }
 
+    pub(super) fn is_staged(&self, role: &RoleName) -> bool {
+        fs::symlink_metadata(self.staged_file(role)).is_ok()
+    }
+
     fn staged_file(&self, role: &RoleName) -> PathBuf {
         self.path.join(STAGED).join(METADATA).join(format!("{}.json", encoded(role.as_str())))
     }
@@ -175,7 +179,9 @@ impl Folder {
             return Some((published, true));
         }
         let staged = self.path.join(STAGED).join(TARGETS).join(name);
-        staged.is_file().then_some((staged, false))
+        // A link would be published as one, and lead to something else tomorrow.
+        let is_file = fs::symlink_metadata(&staged).is_ok_and(|found| found.is_file());
+        is_file.then_some((staged, false))
     }
 
     /// Makes a publication visible.

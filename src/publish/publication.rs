@@ -32,6 +32,8 @@ pub struct Outcome {
     pub published: Vec<(RoleName, u64)>,
     /// What waits, and for what.
     pub waiting: Vec<Waiting>,
+    /// Whether some of that was changed through the very [`Repository`] that was to publish it; the rest others have left.
+    pub unfinished: bool,
 }
 
 /// A role that cannot be published yet.
@@ -120,7 +122,9 @@ impl Repository {
     }
 
     fn outcome(&self, published: Vec<(RoleName, u64)>, ready: &BTreeSet<RoleName>) -> Outcome {
-        Outcome { published, waiting: self.waiting(ready) }
+        let waiting = self.waiting(ready);
+        let unfinished = waiting.iter().any(|waiting| self.touched.contains(&waiting.role));
+        Outcome { published, waiting, unfinished }
     }
 
     /// The staged roles, but for snapshot and timestamp, that can be published together.
@@ -130,8 +134,10 @@ impl Repository {
         // What one role lacks, others may lack with it; so until nothing changes any more.
         loop {
             let view = View { repository: self, chosen: &ready };
-            let wanting = ready.iter().find(|role| self.lacks(&view, role).is_some()).cloned();
-            match wanting {
+            let wanting = || ready.iter().filter_map(|role| Some((role, self.lacks(&view, role)?)));
+            // One that is not signed goes before those that would have to go with it: what is published of it may do for them.
+            let unsigned = wanting().find(|(_, why)| !matches!(why, Missing::Role(_)));
+            match unsigned.or_else(|| wanting().next()).map(|(role, _)| role.clone()) {
                 Some(role) => ready.remove(&role),
                 None => return ready,
             };

@@ -31,6 +31,8 @@ pub struct Repository {
     pub(super) published: BTreeMap<RoleName, Document>,
     /// What waits.
     pub(super) staged: BTreeMap<RoleName, Document>,
+    /// The roles that were changed through this value.
+    pub(super) touched: BTreeSet<RoleName>,
 }
 
 impl Repository {
@@ -65,7 +67,8 @@ impl Repository {
     pub(super) fn read(folder: Folder, now: DateTime<Utc>) -> Result<Self, PublishError> {
         let limits = MetadataLimits::default();
         let (roots, published, staged) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let mut repository = Self { folder, now, limits, roots, published, staged };
+        let touched = BTreeSet::new();
+        let mut repository = Self { folder, now, limits, roots, published, staged, touched };
         repository.read_roots()?;
         if !repository.roots.is_empty() {
             repository.read_published()?;

@@ -23,7 +23,7 @@ use plimsoll::template::{TargetPaths, TemplateError};
 use plimsoll::text::{escaped, quoted};
 use serde_json::{Value, json};
 
-use self::args::{Add, AddFile, Change, Delegate, Place, Remove, Rotate, Sign, Status};
+use self::args::{Add, AddFile, Change, Delegate, Discard, Place, Remove, Rotate, Sign, Status};
 pub(crate) use self::args::{KeyCommand, RepositoryCommand};
 use crate::args::Format;
 use crate::show::{self, chain};
@@ -82,14 +82,7 @@ pub(crate) fn repository(command: &RepositoryCommand) -> ExitCode {
             let (place, keys) = (&arguments.place, &arguments.keys);
             (place.format, keys.open(&place.repository).and_then(|keys| publish(place, &keys, Renewal::None)))
         }
-        RepositoryCommand::Discard(arguments) => {
-            let place = &arguments.place;
-            let discarded = open(place).and_then(|mut repository| Ok(repository.discard(&arguments.role)?));
-            (
-                place.format,
-                discarded.and_then(|()| Report::new(format!("discarded: {}\n", escaped(&arguments.role))).print(place)),
-            )
-        }
+        RepositoryCommand::Discard(arguments) => (arguments.place.format, discard(arguments)),
         RepositoryCommand::Status(arguments) => (arguments.place.format, status(arguments)),
     };
     end(result, format)
@@ -153,7 +146,7 @@ impl Report {
             return self.print(&change.place);
         }
         let outcome = repository.publish(signers, Renewal::None)?;
-        let exit = if outcome.waiting.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+        let exit = if outcome.unfinished { ExitCode::from(1) } else { ExitCode::SUCCESS };
         self.outcome = Some(outcome);
         self.print(&change.place)?;
         Ok(exit)
@@ -376,6 +369,18 @@ fn sign(arguments: &Sign) -> Result<ExitCode, Failed> {
     };
     // One of several people has done what there was to do.
     Report::new(text).published(&mut repository, &signers, change).map(|_| ExitCode::SUCCESS)
+}
+
+/// `plimsoll repository discard`.
+fn discard(arguments: &Discard) -> Result<ExitCode, Failed> {
+    let (place, role) = (&arguments.place, &arguments.role);
+    match open(place) {
+        Ok(mut repository) => repository.discard(role)?,
+        // It may be the very file that is to be got rid of.
+        Err(Failed::Publish(PublishError::Malformed { .. })) => Repository::discard_unread(&place.repository, role)?,
+        Err(error) => return Err(error),
+    }
+    Report::new(format!("discarded: {}\n", escaped(role))).print(place)
 }
 
 /// `plimsoll repository rotate`.
