@@ -100,6 +100,52 @@ fn a_disk_too_full_for_the_copy_of_an_archive_is_undecided() {
 }
 
 #[test]
+fn a_publication_on_a_full_or_read_only_disk_changes_nothing_that_clients_see() {
+    if !have(&[Need::Root]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::mount(scratch.join("disk"), "1m");
+    let (site, keys) = (disk.0.join("site"), scratch.join("keys").display().to_string());
+    let publisher = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        command.arg("repository").args(arguments).arg("--repository").arg(&site).args(["--keys", &keys]);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let archive = sample("good/app.tar");
+    let add = ["add", archive.to_str().unwrap(), "--image", NAME];
+    assert!(publisher(&["init"]).status.success());
+    assert!(publisher(&add).status.success());
+    let repository = Repository { dir: site.clone() };
+    let verify = || {
+        let root = site.join("metadata/1.root.json");
+        Verify::new(&archive, &repository, scratch.join("store")).root(root).image(NAME).run().assert_trusted();
+    };
+    verify();
+
+    let fails = |arguments: &[&str], why: &str| {
+        let failed = publisher(arguments);
+        let text = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert_eq!(failed.status.code(), Some(2), "{text}");
+        assert!(text.contains(why), "{text}");
+        verify();
+    };
+    // From no room at all to just too little, whatever is being written then.
+    let used = || output(Command::new("du").args(["--block-size=1", "--summarize"]).arg(&disk.0));
+    let used: u64 = String::from_utf8(used()).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    for pages in 0..3 {
+        disk.remount(&format!("size={}", used + pages * 4096));
+        fails(&add, "No space left on device");
+    }
+    disk.remount("size=1m,ro");
+    fails(&add, "Read-only file system");
+    fails(&["timestamp"], "Read-only file system");
+    disk.remount("rw");
+    assert!(publisher(&add).status.success());
+    verify();
+}
+
+#[test]
 fn an_export_to_a_full_disk_is_undecided_and_leaves_nothing_behind() {
     if !have(&[Need::Root]) {
         return;
