@@ -122,7 +122,7 @@ impl Document {
         Self::parse(role, file, &MetadataLimits::default()).map_err(malformed)
     }
 
-    fn json(&self) -> Result<Map<String, Value>, PublishError> {
+    pub(super) fn json(&self) -> Result<Map<String, Value>, PublishError> {
         // It was read before, more strictly.
         let document: Value = serde_json::from_slice(&self.file).unwrap_or_default();
         match document {
@@ -132,6 +132,18 @@ impl Document {
             },
             _ => Err(self.strange()),
         }
+    }
+
+    /// Whether the other version of the role is this one but for its number, its expiry and its signatures. For how long versions are good is something
+    /// that it says.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        let said = |document: &Self| {
+            let mut signed = document.json().ok()?;
+            ["version", "expires"].into_iter().for_each(|name| drop(signed.remove(name)));
+            Some(signed)
+        };
+        let (this, other) = (said(self), said(other));
+        this.is_some() && this == other
     }
 
     fn strange(&self) -> PublishError {

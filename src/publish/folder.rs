@@ -112,13 +112,14 @@ impl Folder {
         Ok(versions)
     }
 
-    /// What is staged of each role.
-    pub(super) fn staged(&self, limit: u64) -> Result<Vec<(RoleName, Vec<u8>)>, PublishError> {
+    /// What is staged of each role, or why it cannot be read.
+    #[expect(clippy::type_complexity, reason = "one list of results inside another result, used once")]
+    pub(super) fn staged(&self, limit: u64) -> Result<Vec<(RoleName, Result<Vec<u8>, PublishError>)>, PublishError> {
         let folder = self.path.join(STAGED).join(METADATA);
         let mut staged = Vec::new();
         for name in names(&folder)? {
             let Some(role) = name.strip_suffix(".json").and_then(decoded) else { continue };
-            if let Some(file) = read(&folder.join(&name), limit)? {
+            if let Some(file) = read(&folder.join(&name), limit).transpose() {
                 staged.push((role_name(&role), file));
             }
         }
@@ -174,7 +175,9 @@ impl Folder {
             return Some((published, true));
         }
         let staged = self.path.join(STAGED).join(TARGETS).join(name);
-        staged.is_file().then_some((staged, false))
+        // It is moved, so a link would be published as a link, and lead elsewhere tomorrow.
+        let is_file = fs::symlink_metadata(&staged).is_ok_and(|found| found.is_file());
+        is_file.then_some((staged, false))
     }
 
     /// Makes a publication visible.
