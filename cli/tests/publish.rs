@@ -652,7 +652,7 @@ fn what_waits_is_outdated_once_somebody_else_has_published() {
     fs::write(desk.path("site/staged/metadata/targets.json"), staged).unwrap();
     assert_eq!(desk.status()["staged"][0]["waits_for"], "outdated");
     assert_eq!(desk.refused(&add(&good, &["--keys", "keys"])).0, "staged-outdated");
-    let said = desk.ok(&["publish", "--keys", "keys"]);
+    let said = desk.waits(&["publish", "--keys", "keys"]);
     assert!(said.contains("outdated") || said.contains("another version"), "{said}");
     desk.ok(&["discard", "targets"]);
     desk.ok(&add(&good, &["--keys", "keys"]));
@@ -737,7 +737,8 @@ fn what_makes_no_sense_is_refused() {
 
 /// What somebody with write access leaves staged: a copy of a role's published file, the next version, changed and not signed.
 fn plant(desk: &Desk, role: &str, change: impl FnOnce(&mut Value)) {
-    let name = |version: u64| if role == "timestamp" { "timestamp.json".to_owned() } else { format!("{version}.{role}.json") };
+    let name =
+        |version: u64| if role == "timestamp" { "timestamp.json".to_owned() } else { format!("{version}.{role}.json") };
     let metadata = desk.path("site/metadata");
     let newest = (1..20).rev().map(|version| metadata.join(name(version))).find(|path| path.exists()).unwrap();
     let mut file: Value = serde_json::from_slice(&fs::read(newest).unwrap()).unwrap();
@@ -973,4 +974,51 @@ fn no_key_is_made_where_it_would_be_given_away_or_not_protected() {
     assert_eq!(generate("taken.pem", "secret"), Some(2));
     assert!(!desk.path("taken.pem").exists(), "no private key without its public half");
     assert_eq!(generate("good.pem", "secret"), Some(0));
+}
+
+#[test]
+fn a_role_name_with_a_line_break_stops_nobody() {
+    let desk = Desk::with_repository("line-break");
+    let team = desk.key("team");
+    let delegate = |role: &'static str| {
+        vec!["delegate", role, "--paths", "a/*", "--role-key", "team.pem", "--key", "team.pem", "--keys", "keys"]
+    };
+    for name in ["new\nline", "red\u{1b}[31m", "right\u{202e}left", "", "root"] {
+        assert_eq!(desk.refused(&delegate(name)).0, "usage", "{name:?}");
+    }
+    desk.ok(&delegate("a b"));
+    // Another tool lets it pass, and a team need ask nobody what it calls a role of its own.
+    let entry = |file: &str| fs::read_to_string(desk.path(file)).unwrap();
+    desk.ok(&[
+        &["delegate", "inner", "--from", "a b", "--paths", "a/b", "--role-key", &team][..],
+        &["--key", &team, "--stage"],
+    ]
+    .concat());
+    for file in ["a%20b.json", "inner.json"] {
+        let path = format!("site/staged/metadata/{file}");
+        fs::write(desk.path(&path), entry(&path).replace("\"inner\"", "\"in\\nner\"")).unwrap();
+    }
+    fs::rename(desk.path("site/staged/metadata/inner.json"), desk.path("site/staged/metadata/in%0Aner.json")).unwrap();
+    // The role's own file does not say what it is called, so its signature still holds.
+    desk.ok(&["sign", "a b", "--key", &team, "--stage"]);
+    let said = desk.ok(&["publish", "--keys", "keys"]);
+    assert!(said.contains("in\\nner version 1"), "{said}");
+    desk.ok(&["add-file", "keys/root.pub.pem", "--path", "notes.txt", "--keys", "keys"]);
+    desk.ok(&["timestamp", "--keys", "keys"]);
+}
+
+#[test]
+fn half_a_beginning_is_not_called_well_and_can_be_done_again() {
+    let desk = Desk::new("half-begun");
+    let key = desk.key("offline");
+    desk.waits(&["init", "--keys", "keys", "--role-key", "root=offline.pub.pem"]);
+    // Nothing can be published before the root is signed, and that is no success.
+    let said = desk.waits(&["publish", "--keys", "keys"]);
+    assert!(said.contains("targets version 1 waits for the role root"), "{said}");
+    desk.ok(&["discard", "root"]);
+    let said = desk.waits(&["status"]);
+    assert!(said.contains("waits for the role root"), "{said}");
+    desk.ok(&["discard", "targets"]);
+    desk.ok(&["init", "--keys", "keys", "--role-key", "root=offline.pub.pem", "--key", &key]);
+    desk.ok(&["publish", "--keys", "keys"]);
 }

@@ -14,7 +14,7 @@ use crate::publish::document::{Authority, Document, ONLINE_VALID, TARGET_PATH};
 use crate::publish::error::PublishError;
 use crate::publish::key::{PublicKeyFile, Signers};
 use crate::publish::repository::{Repository, View};
-use crate::text::quoted;
+use crate::text::{is_unprintable, quoted};
 
 /// The keys of a role before there is a repository, and how many of them must sign.
 #[derive(Debug, Clone)]
@@ -202,7 +202,10 @@ impl Repository {
     pub fn delegate(&mut self, delegation: &Delegation, signers: &Signers) -> Result<(), PublishError> {
         let role = RoleName::Delegated(delegation.role.clone());
         let from = super::folder::role_name(&delegation.from);
-        if super::folder::role_name(&delegation.role) != role || delegation.role.is_empty() {
+        if super::folder::role_name(&delegation.role) != role
+            || delegation.role.is_empty()
+            || delegation.role.contains(is_unprintable)
+        {
             return Err(PublishError::Usage(format!("{} is no name for a delegated role", quoted(&delegation.role))));
         }
         if self.effective(&role).is_some() {

@@ -111,11 +111,8 @@ impl Repository {
         if timestamp.is_complete(&authority).is_err() || next.check().is_err() {
             return Ok(None);
         }
-        let files = Files {
-            timestamp: timestamp.file().to_vec(),
-            staged: vec![RoleName::Timestamp],
-            ..Files::default()
-        };
+        let files =
+            Files { timestamp: timestamp.file().to_vec(), staged: vec![RoleName::Timestamp], ..Files::default() };
         self.folder.publish(&files)?;
         self.staged.remove(&RoleName::Timestamp);
         let version = timestamp.version();
@@ -193,7 +190,8 @@ impl Repository {
         }
         if authorities.is_empty() {
             // Nobody delegates to it yet: whoever is to do so waits, too, or there is none.
-            return Some(Missing::Role(RoleName::Targets));
+            let delegator = if matches!(role, RoleName::Delegated(_)) { RoleName::Targets } else { RoleName::Root };
+            return Some(Missing::Role(delegator));
         }
         if let Some(missing) = authorities.iter().find_map(|authority| unsigned(document, authority)) {
             return Some(missing);
@@ -352,8 +350,11 @@ impl Repository {
 
 /// What a role says of other roles' files.
 fn meta_of(document: &Document) -> Result<Map<String, Value>, PublishError> {
-    let value: Value = serde_json::from_slice(document.message()).unwrap_or_default();
-    let meta = value.get("meta").and_then(Value::as_object).cloned();
+    // Of the file: the canonical form is no JSON where a role's name has a control character in it.
+    let meta = match document.json()?.remove("meta") {
+        Some(Value::Object(meta)) => Some(meta),
+        _ => None,
+    };
     let strange = || PublishError::Inconsistent {
         file: format!("{}.json", document.role()),
         why: "it has no object \"meta\"".to_owned(),

@@ -66,8 +66,7 @@ impl Repository {
 
     pub(super) fn read(folder: Folder, now: DateTime<Utc>) -> Result<Self, PublishError> {
         let limits = MetadataLimits::default();
-        let (roots, published, staged, unreadable) =
-            (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (roots, published, staged, unreadable) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut repository = Self { folder, now, limits, roots, published, staged, unreadable };
         repository.read_roots()?;
         if !repository.roots.is_empty() {
@@ -234,7 +233,8 @@ impl Repository {
         let said = || match role {
             // Made without anybody looking at them, so what is staged, which may be anybody's, has no say unless enough keys signed it.
             RoleName::Snapshot | RoleName::Timestamp => {
-                let root = View { repository: self, chosen: &self.ready() }.get(&RoleName::Root)?.online_valid_for(role);
+                let root =
+                    View { repository: self, chosen: &self.ready() }.get(&RoleName::Root)?.online_valid_for(role);
                 root.or_else(|| self.published.get(role)?.valid_for())
             }
             _ => self.effective(role)?.valid_for(),

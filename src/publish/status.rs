@@ -274,7 +274,8 @@ impl Status {
     pub fn needs_attention(&self, within: TimeDelta) -> bool {
         let now = DateTime::parse_from_rfc3339(&self.time).map(|time| time.to_utc()).unwrap_or_default();
         let latest = now.checked_add_signed(within).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        self.roles.iter().any(|role| role.expires_at.is_none_or(|expires| expires <= latest))
+        // Without a root there are no roles at all.
+        self.roles.is_empty() || self.roles.iter().any(|role| role.expires_at.is_none_or(|expires| expires <= latest))
     }
 
     /// One JSON object in a line.

@@ -231,6 +231,8 @@ fn publish(place: &Place, signers: &Signers, renewal: Renewal) -> Result<ExitCod
     let online = [RoleName::Timestamp, RoleName::Snapshot];
     let is_done = match renewal {
         Renewal::Online => outcome.published.iter().any(|(role, _)| *role == RoleName::Timestamp),
+        // Asked to publish what waits, and it still waits, all of it.
+        Renewal::None if outcome.published.is_empty() => outcome.waiting.is_empty(),
         Renewal::None => outcome.waiting.iter().all(|waiting| !online.contains(&waiting.role)),
     };
     Report { text: String::new(), outcome: Some(outcome) }.print(place)?;
