@@ -907,7 +907,8 @@ fn a_link_is_not_published_for_a_file() {
 
 #[test]
 fn the_status_hides_no_change_from_who_is_to_sign_it() {
-    let change = |role: &str, change: &dyn Fn(&mut Value)| {
+    type Edit = dyn Fn(&mut Value);
+    let change = |role: &str, change: &Edit| {
         let desk = Desk::with_repository("hidden");
         for team in ["one", "other"] {
             let key = desk.key(team);
@@ -916,7 +917,7 @@ fn the_status_hides_no_change_from_who_is_to_sign_it() {
         plant(&desk, role, change);
         desk.status()["staged"][0]["changes"].to_string()
     };
-    let cases: &[(&str, &str, &dyn Fn(&mut Value))] = &[
+    let cases: &[(&str, &str, &Edit)] = &[
         ("targets", "~ nothing but version and expiry", &|_| {}),
         ("targets", "~ x-other: ", &|signed| signed["x-other"] = json!(1)),
         ("root", "~ consistent_snapshot: false", &|signed| signed["consistent_snapshot"] = json!(false)),
@@ -1021,4 +1022,23 @@ fn half_a_beginning_is_not_called_well_and_can_be_done_again() {
     desk.ok(&["discard", "targets"]);
     desk.ok(&["init", "--keys", "keys", "--role-key", "root=offline.pub.pem", "--key", &key]);
     desk.ok(&["publish", "--keys", "keys"]);
+}
+
+#[test]
+fn a_new_root_leaves_what_else_is_kept_beside_the_metadata() {
+    let desk = Desk::with_repository("beside");
+    let key = desk.key("keys/new");
+    let metadata = desk.path("site/metadata");
+    fs::create_dir(metadata.join("kept")).unwrap();
+    fs::write(metadata.join("kept/notes"), "ours").unwrap();
+    fs::write(metadata.join("README"), "ours, too").unwrap();
+    std::os::unix::fs::symlink("README", metadata.join("link")).unwrap();
+    fs::set_permissions(&metadata, fs::Permissions::from_mode(0o750)).unwrap();
+    desk.ok(&["rotate", "timestamp", "--add", &key, "--keys", "keys"]);
+    assert!(metadata.join("2.root.json").exists());
+    assert_eq!(fs::read_to_string(metadata.join("kept/notes")).unwrap(), "ours");
+    assert_eq!(fs::read_to_string(metadata.join("link")).unwrap(), "ours, too");
+    assert_eq!(fs::metadata(&metadata).unwrap().permissions().mode() & 0o777, 0o750);
+    assert!(!desk.path("site/.new-metadata").exists());
+    desk.verify("good/app.tar", "store", &[]).is_refused("image-not-signed");
 }
