@@ -1042,3 +1042,42 @@ fn a_new_root_leaves_what_else_is_kept_beside_the_metadata() {
     assert!(!desk.path("site/.new-metadata").exists());
     desk.verify("good/app.tar", "store", &[]).is_refused("image-not-signed");
 }
+
+#[test]
+fn a_role_does_not_wait_for_a_change_that_waits_itself() {
+    let desk = Desk::with_repository("not-together");
+    let (inner, outer) = (desk.key("inner"), desk.key("outer"));
+    let delegate = |role: &str, from: &str, key: &str| {
+        desk.ok(&[
+            "delegate",
+            role,
+            "--from",
+            from,
+            "--paths",
+            "a/*",
+            "--role-key",
+            key,
+            "--key",
+            key,
+            "--key",
+            &outer,
+            "--keys",
+            "keys",
+        ]);
+    };
+    delegate("b-outer", "targets", &outer);
+    delegate("a-inner", "b-outer", &inner);
+    let add = ["add-file", "keys/root.pub.pem", "--path", "a/b", "--role", "a-inner", "--key", &inner];
+    desk.waits(&add);
+    // Nobody has signed yet that the inner role is to have other keys, so it has those that it had.
+    plant(&desk, "b-outer", |signed| {
+        let delegations = &mut signed["delegations"];
+        let file: Value = serde_json::from_slice(&fs::read(desk.path("site/metadata/1.root.json")).unwrap()).unwrap();
+        let id = file["signed"]["roles"]["root"]["keyids"][0].as_str().unwrap();
+        delegations["keys"] = json!({id: file["signed"]["keys"][id]});
+        delegations["roles"][0]["keyids"] = json!([id]);
+    });
+    let said = desk.ok(&["publish", "--key", "keys/snapshot.pem", "--key", "keys/timestamp.pem"]);
+    assert!(said.contains("published: a-inner version 2,"), "{said}");
+    assert!(said.contains("b-outer version 3 waits for 1 more signature"), "{said}");
+}

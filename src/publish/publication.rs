@@ -165,15 +165,30 @@ impl Repository {
     /// The staged roles, but for snapshot and timestamp, that can be published together.
     pub(super) fn ready(&self) -> BTreeSet<RoleName> {
         let online = [RoleName::Snapshot, RoleName::Timestamp];
-        let mut ready: BTreeSet<RoleName> = self.staged.keys().filter(|role| !online.contains(role)).cloned().collect();
+        let offline: Vec<&RoleName> = self.staged.keys().filter(|role| !online.contains(role)).collect();
+        let mut ready: BTreeSet<RoleName> = offline.iter().copied().cloned().collect();
         // What one role lacks, others may lack with it; so until nothing changes any more.
         loop {
             let view = View { repository: self, chosen: &ready };
             let wanting = ready.iter().find(|role| self.lacks(&view, role).is_some()).cloned();
             match wanting {
                 Some(role) => ready.remove(&role),
-                None => return ready,
+                None => break,
             };
+        }
+        // A role that lacked something only because of another one that has to wait itself need not wait with it.
+        loop {
+            let with = |role: &RoleName| {
+                let mut with = ready.clone();
+                with.insert(role.clone()).then_some(with)
+            };
+            let lacks_nothing = |with: &BTreeSet<RoleName>| {
+                with.iter().all(|role| self.lacks(&View { repository: self, chosen: with }, role).is_none())
+            };
+            match offline.iter().filter_map(|role| with(role)).find(lacks_nothing) {
+                Some(more) => ready = more,
+                None => return ready,
+            }
         }
     }
 
