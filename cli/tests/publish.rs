@@ -652,7 +652,7 @@ fn what_waits_is_outdated_once_somebody_else_has_published() {
     fs::write(desk.path("site/staged/metadata/targets.json"), staged).unwrap();
     assert_eq!(desk.status()["staged"][0]["waits_for"], "outdated");
     assert_eq!(desk.refused(&add(&good, &["--keys", "keys"])).0, "staged-outdated");
-    let said = desk.ok(&["publish", "--keys", "keys"]);
+    let said = desk.waits(&["publish", "--keys", "keys"]);
     assert!(said.contains("outdated") || said.contains("another version"), "{said}");
     desk.ok(&["discard", "targets"]);
     desk.ok(&add(&good, &["--keys", "keys"]));
@@ -765,7 +765,6 @@ fn every_state_has_a_way_on() {
     let root = desk.key("root");
     desk.waits(&["init", "--keys", "keys", "--role-key", "root=root.pub.pem"]);
     assert_eq!(desk.refused(&["init", "--keys", "keys"]).0, "repository-folder");
-    assert_eq!(desk.refused(&["discard", "root"]).0, "usage");
     desk.ok(&["sign", "root", "--key", &root, "--keys", "keys"]);
 
     // Half of a delegation taken back, and made again.
@@ -789,9 +788,9 @@ fn every_state_has_a_way_on() {
 
     // A staged file that is none.
     fs::write(desk.path("site/staged/metadata/targets.json"), "{").unwrap();
-    assert_eq!(desk.refused(&["timestamp", "--keys", "keys"]).0, "repository-damaged");
-    desk.ok(&["discard", "targets"]);
+    assert_eq!(desk.refused(&["sign", "targets", "--keys", "keys"]).0, "repository-damaged");
     desk.ok(&["timestamp", "--keys", "keys"]);
+    desk.ok(&["discard", "targets"]);
     // And a link in the place of a target's file.
     desk.ok(&["add-file", "root.pub.pem", "--path", "notes.txt", "--keys", "keys", "--stage"]);
     let staged = fs::read_dir(desk.path("site/staged/targets")).unwrap().next().unwrap().unwrap().path();
@@ -913,4 +912,353 @@ fn a_template_that_could_give_one_path_to_two_images_is_refused_on_both_sides() 
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("expected text that cannot be a part of {tag}"), "{}", text(&output.stderr));
     assert_eq!(verify("{host}/{repository}/{tag}/{file}").status.code(), Some(1), "the image is not signed");
+}
+
+/// What somebody with write access leaves staged: a copy of a role's published file, the next version, changed and not signed.
+fn plant(desk: &Desk, role: &str, change: impl FnOnce(&mut Value)) {
+    let name =
+        |version: u64| if role == "timestamp" { "timestamp.json".to_owned() } else { format!("{version}.{role}.json") };
+    let metadata = desk.path("site/metadata");
+    let newest = (1..20).rev().map(|version| metadata.join(name(version))).find(|path| path.exists()).unwrap();
+    let mut file: Value = serde_json::from_slice(&fs::read(newest).unwrap()).unwrap();
+    file["signatures"] = json!([]);
+    file["signed"]["version"] = json!(file["signed"]["version"].as_u64().unwrap() + 1);
+    change(&mut file["signed"]);
+    fs::write(desk.path(&format!("site/staged/metadata/{role}.json")), file.to_string()).unwrap();
+}
+
+/// A file that is signed nowhere, and its entry in the targets.
+fn plant_target(desk: &Desk, path: &str) {
+    let content = b"planted";
+    let hash = hex(ring::digest::digest(&ring::digest::SHA256, content).as_ref());
+    fs::write(desk.path("site/staged/targets").join(format!("{hash}.{path}")), content).unwrap();
+    plant(desk, "targets", |signed| {
+        signed["targets"][path] = json!({"length": content.len(), "hashes": {"sha256": hash}});
+    });
+}
+
+#[test]
+fn what_somebody_else_left_staged_is_not_signed_along_with_a_change() {
+    let team = |desk: &Desk| desk.key("team");
+    let cases: &[(&str, &[&str])] = &[
+        ("add", &["add-file", "team.pem", "--path", "notes.txt"]),
+        ("remove", &["remove", "--path", "old.txt"]),
+        ("delegate", &["delegate", "team", "--paths", "a/*", "--role-key", "team.pem", "--key", "team.pem"]),
+        ("rotate", &["rotate", "targets", "--add", "team.pem"]),
+        ("rotate-other", &["rotate", "timestamp", "--add", "team.pem"]),
+        ("rotate-valid", &["rotate", "targets", "--add", "team.pem", "--valid", "30d"]),
+    ];
+    for (name, arguments) in cases {
+        let all = [arguments, &["--keys", "keys"][..]].concat();
+        // Without what is planted the same is done and published.
+        for is_planted in [false, true] {
+            let desk = Desk::with_repository(&format!("planted-{name}"));
+            team(&desk);
+            desk.ok(&["add-file", "team.pub.pem", "--path", "old.txt", "--keys", "keys"]);
+            if is_planted {
+                plant_target(&desk, "evil.txt");
+                // A rotation alone is in the root, and that is published.
+                let is_apart = ["rotate", "rotate-other"].contains(name);
+                let said = if is_apart { desk.ok(&all) } else { desk.waits(&all) };
+                assert!(said.contains("targets version 3 waits for 1 more signature"), "{name}: {said}");
+            } else {
+                desk.ok(&all);
+            }
+            let published = desk.published();
+            assert!(published.iter().all(|(_, file)| !text(file).contains("evil.txt")), "{name}");
+            if is_planted {
+                // Who has looked at it can sign it, or do away with it.
+                assert!(desk.status()["staged"].to_string().contains("+ evil.txt sha256:"), "{name}");
+                desk.ok(&["discard", "targets"]);
+            }
+        }
+    }
+    // One's own changes are built upon.
+    let desk = Desk::with_repository("planted-not");
+    team(&desk);
+    for (path, more) in [("one.txt", &["--stage"][..]), ("two.txt", &[])] {
+        desk.ok(&[&["add-file", "team.pub.pem", "--path", path, "--keys", "keys"][..], more].concat());
+    }
+    let (_, targets) = desk.published().into_iter().find(|(name, _)| name == "2.targets.json").unwrap();
+    assert!(text(&targets).contains("one.txt") && text(&targets).contains("two.txt"));
+}
+
+#[test]
+fn a_renewal_says_the_same_and_nothing_that_somebody_left_staged() {
+    let desk = Desk::with_repository("planted-renewal");
+    plant_target(&desk, "evil.txt");
+    let (code, message) = desk.refused(&["sign", "targets", "--renew", "--keys", "keys"]);
+    assert_eq!(code, "usage");
+    assert!(message.contains("other changes of the role \"targets\" wait already"), "{message}");
+    desk.ok(&["discard", "targets"]);
+    // Once more what waits already is no other change.
+    desk.ok(&["sign", "targets", "--renew", "--keys", "keys", "--stage"]);
+    let said = desk.ok(&["sign", "targets", "--renew", "--keys", "keys"]);
+    assert!(said.contains("published: targets version 2"), "{said}");
+}
+
+#[test]
+fn what_somebody_left_of_snapshot_and_timestamp_is_made_anew() {
+    let fields: &[(&str, Value)] = &[
+        ("expires", json!("2999-01-01T00:00:00Z")),
+        ("x-plimsoll-valid-seconds", json!(900_000_000)),
+        ("x-other", json!("planted")),
+    ];
+    for (field, value) in fields {
+        let desk = Desk::with_repository("planted-online");
+        plant(&desk, "timestamp", |signed| signed[*field] = value.clone());
+        plant(&desk, "snapshot", |signed| signed[*field] = value.clone());
+        desk.ok(&["add-file", "keys/root.pub.pem", "--path", "notes.txt", "--keys", "keys"]);
+        desk.ok(&["timestamp", "--keys", "keys"]);
+        for (name, file) in desk.published() {
+            let file: Value = serde_json::from_slice(&file).unwrap();
+            let expires = file["signed"]["expires"].as_str().unwrap();
+            assert!(expires <= "2031-01-01T00:00:00Z", "{name} expires {expires}");
+            assert_ne!(&file["signed"][*field], value, "{name}: {field}");
+        }
+    }
+}
+
+#[test]
+fn what_waits_does_not_keep_the_daily_job_from_its_work() {
+    let job = |desk: &Desk| desk.ok(&["timestamp", "--key", "keys/timestamp.pem"]);
+    // A role that is signed, and whose snapshot the job has no key for.
+    let desk = Desk::with_repository("daily-held-up");
+    desk.waits(&["add-file", "keys/root.pub.pem", "--path", "notes.txt", "--key", "keys/targets.pem"]);
+    let said = job(&desk);
+    assert!(said.starts_with("published: timestamp version 2\nstaged: "), "{said}");
+    assert!(said.contains("targets version 2 waits for the role snapshot"), "{said}");
+    let said = desk.ok(&["publish", "--keys", "keys"]);
+    assert!(said.contains("published: targets version 2, snapshot version 2, timestamp version 3"), "{said}");
+
+    // A snapshot that needs two keys, and is due.
+    let desk = Desk::new("daily-snapshot-of-two");
+    let (a, b) = (desk.key("a"), desk.key("b"));
+    let (of_a, of_b) = (format!("snapshot={a}"), format!("snapshot={b}"));
+    let two = ["--role-key", &of_a, "--role-key", &of_b, "--threshold", "snapshot=2", "--key", &a, "--key", &b];
+    desk.ok(&[&["init", "--keys", "keys"][..], &two].concat());
+    let late = ["--time", "2030-01-25T00:00:00Z"];
+    let said = desk.ok(&[&["timestamp", "--key", "keys/timestamp.pem", "--key", &a][..], &late].concat());
+    assert!(said.starts_with("published: timestamp version 2\n"), "{said}");
+    assert!(said.contains("snapshot version 2 waits for 1 more signature"), "{said}");
+    let said = desk.ok(&[&["sign", "snapshot", "--key", &b, "--keys", "keys"][..], &late].concat());
+    assert!(said.contains("published: snapshot version 2, timestamp version 3"), "{said}");
+
+    // What clients would refuse is still said, and they have a fresh timestamp on the rest.
+    let desk = Desk::with_repository("daily-refused");
+    desk.ok(&["add-file", "keys/root.pub.pem", "--path", "notes.txt", "--keys", "keys", "--stage"]);
+    let staged = fs::read_dir(desk.path("site/staged/targets")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(staged).unwrap();
+    assert_eq!(desk.repository(&["timestamp", "--keys", "keys"]).status.code(), Some(2));
+    assert_eq!(desk.status()["roles"][1]["version"], 2);
+    assert_eq!(desk.status()["staged"][0]["role"], "targets");
+}
+
+#[test]
+fn what_cannot_be_read_among_what_is_staged_stops_nothing_else() {
+    let desk = Desk::with_repository("unreadable");
+    for (role, content) in [("team", "no JSON"), ("targets", "{}")] {
+        fs::write(desk.path(&format!("site/staged/metadata/{role}.json")), content).unwrap();
+    }
+    desk.ok(&["timestamp", "--keys", "keys"]);
+    let status = desk.status();
+    assert_eq!(status["unreadable"].as_object().unwrap().len(), 2, "{status}");
+    let add = ["add-file", "keys/root.pub.pem", "--path", "notes.txt", "--keys", "keys"];
+    let (code, message) = desk.refused(&add);
+    assert_eq!(code, "repository-damaged");
+    assert!(message.contains("discard it"), "{message}");
+    desk.ok(&["discard", "targets"]);
+    desk.ok(&["discard", "team"]);
+    assert_eq!(desk.refused(&["discard", "team"]).0, "nothing-to-sign");
+    desk.ok(&add);
+}
+
+#[test]
+fn a_link_is_not_published_for_a_file() {
+    let desk = Desk::with_repository("link");
+    desk.ok(&["add-file", "keys/root.pub.pem", "--path", "notes.txt", "--keys", "keys", "--stage"]);
+    let staged = fs::read_dir(desk.path("site/staged/targets")).unwrap().next().unwrap().unwrap().path();
+    fs::rename(&staged, desk.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(desk.path("elsewhere"), &staged).unwrap();
+    assert_eq!(desk.refused(&["publish", "--keys", "keys"]).0, "target-missing");
+    fs::remove_file(&staged).unwrap();
+    fs::rename(desk.path("elsewhere"), &staged).unwrap();
+    desk.ok(&["publish", "--keys", "keys"]);
+}
+
+#[test]
+fn the_status_hides_no_change_from_who_is_to_sign_it() {
+    type Edit = dyn Fn(&mut Value);
+    let change = |role: &str, change: &Edit| {
+        let desk = Desk::with_repository("hidden");
+        for team in ["one", "other"] {
+            let key = desk.key(team);
+            desk.ok(&["delegate", team, "--paths", "a/*", "--role-key", &key, "--key", &key, "--keys", "keys"]);
+        }
+        plant(&desk, role, change);
+        desk.status()["staged"][0]["changes"].to_string()
+    };
+    let cases: &[(&str, &str, &Edit)] = &[
+        ("targets", "~ nothing but version and expiry", &|_| {}),
+        ("targets", "~ x-other: ", &|signed| signed["x-other"] = json!(1)),
+        ("root", "~ consistent_snapshot: false", &|signed| signed["consistent_snapshot"] = json!(false)),
+        ("root", "~ x-plimsoll-online-valid-seconds: ", &|signed| {
+            signed["x-plimsoll-online-valid-seconds"]["timestamp"] = json!(900_000_000);
+        }),
+        ("targets", "another key under the same id", &|signed| {
+            let keys = signed["delegations"]["keys"].as_object_mut().unwrap();
+            let first = keys.values().next().unwrap().clone();
+            keys.values_mut().for_each(|key| *key = first.clone());
+        }),
+        ("targets", "~ order of delegations", &|signed| {
+            signed["delegations"]["roles"].as_array_mut().unwrap().reverse();
+        }),
+    ];
+    for (role, expected, changed) in cases {
+        let said = change(role, changed);
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+}
+
+#[test]
+fn for_how_long_versions_are_good_can_be_changed_for_every_role() {
+    let desk = Desk::with_repository("validity");
+    let new = desk.key("keys/new");
+    for (role, place, expires) in [
+        ("root", 0, "2030-01-11T00:00:00Z"),
+        ("timestamp", 1, "2030-01-11T00:00:00Z"),
+        ("snapshot", 2, "2030-01-11T00:00:00Z"),
+        ("targets", 3, "2030-01-11T00:00:00Z"),
+    ] {
+        desk.ok(&["rotate", role, "--add", &new, "--valid", "10d", "--keys", "keys"]);
+        // A snapshot is made when there is something new.
+        desk.ok(&["add-file", "keys/root.pub.pem", "--path", "notes.txt", "--keys", "keys"]);
+        let status = desk.status();
+        assert_eq!(status["roles"][place]["role"], role);
+        assert_eq!(status["roles"][place]["expires"], expires, "{role}");
+    }
+}
+
+#[test]
+fn no_key_is_made_where_it_would_be_given_away_or_not_protected() {
+    let desk = Desk::new("careless");
+    // Neither the folder of the keys nor the repository is there yet.
+    assert_eq!(desk.refused(&["init", "--keys", "site/keys"]).0, "usage");
+    assert!(!desk.path("site").exists());
+    let generate = |file: &str, variable: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        command.env_clear().env("PLIMSOLL_PASSPHRASE", variable).current_dir(&desk.0).stdin(Stdio::null());
+        command.args(["key", "generate", file, "--passphrase"]).output().unwrap().status.code()
+    };
+    assert_eq!(generate("empty.pem", ""), Some(2));
+    assert!(!desk.path("empty.pem").exists());
+    fs::write(desk.path("taken.pub.pem"), "").unwrap();
+    assert_eq!(generate("taken.pem", "secret"), Some(2));
+    assert!(!desk.path("taken.pem").exists(), "no private key without its public half");
+    assert_eq!(generate("good.pem", "secret"), Some(0));
+}
+
+#[test]
+fn a_role_name_with_a_line_break_stops_nobody() {
+    let desk = Desk::with_repository("line-break");
+    let team = desk.key("team");
+    let delegate = |role: &'static str| {
+        vec!["delegate", role, "--paths", "a/*", "--role-key", "team.pem", "--key", "team.pem", "--keys", "keys"]
+    };
+    for name in ["new\nline", "red\u{1b}[31m", "right\u{202e}left", "", "root"] {
+        assert_eq!(desk.refused(&delegate(name)).0, "usage", "{name:?}");
+    }
+    desk.ok(&delegate("a b"));
+    // Another tool lets it pass, and a team need ask nobody what it calls a role of its own.
+    let entry = |file: &str| fs::read_to_string(desk.path(file)).unwrap();
+    desk.ok(&[
+        &["delegate", "inner", "--from", "a b", "--paths", "a/b", "--role-key", &team][..],
+        &["--key", &team, "--stage"],
+    ]
+    .concat());
+    for file in ["a%20b.json", "inner.json"] {
+        let path = format!("site/staged/metadata/{file}");
+        fs::write(desk.path(&path), entry(&path).replace("\"inner\"", "\"in\\nner\"")).unwrap();
+    }
+    fs::rename(desk.path("site/staged/metadata/inner.json"), desk.path("site/staged/metadata/in%0Aner.json")).unwrap();
+    // The role's own file does not say what it is called, so its signature still holds.
+    desk.ok(&["sign", "a b", "--key", &team, "--stage"]);
+    let said = desk.ok(&["publish", "--keys", "keys"]);
+    assert!(said.contains("in\\nner version 1"), "{said}");
+    desk.ok(&["add-file", "keys/root.pub.pem", "--path", "notes.txt", "--keys", "keys"]);
+    desk.ok(&["timestamp", "--keys", "keys"]);
+}
+
+#[test]
+fn half_a_beginning_is_not_called_well_and_can_be_done_again() {
+    let desk = Desk::new("half-begun");
+    let key = desk.key("offline");
+    desk.waits(&["init", "--keys", "keys", "--role-key", "root=offline.pub.pem"]);
+    // Nothing can be published before the root is signed, and that is no success.
+    let said = desk.waits(&["publish", "--keys", "keys"]);
+    assert!(said.contains("targets version 1 waits for the role root"), "{said}");
+    desk.ok(&["discard", "root"]);
+    let said = desk.waits(&["status"]);
+    assert!(said.contains("waits for the role root"), "{said}");
+    desk.ok(&["discard", "targets"]);
+    desk.ok(&["init", "--keys", "keys", "--role-key", "root=offline.pub.pem", "--key", &key]);
+    desk.ok(&["publish", "--keys", "keys"]);
+}
+
+#[test]
+fn a_new_root_leaves_what_else_is_kept_beside_the_metadata() {
+    let desk = Desk::with_repository("beside");
+    let key = desk.key("keys/new");
+    let metadata = desk.path("site/metadata");
+    fs::create_dir(metadata.join("kept")).unwrap();
+    fs::write(metadata.join("kept/notes"), "ours").unwrap();
+    fs::write(metadata.join("README"), "ours, too").unwrap();
+    std::os::unix::fs::symlink("README", metadata.join("link")).unwrap();
+    fs::set_permissions(&metadata, fs::Permissions::from_mode(0o750)).unwrap();
+    desk.ok(&["rotate", "timestamp", "--add", &key, "--keys", "keys"]);
+    assert!(metadata.join("2.root.json").exists());
+    assert_eq!(fs::read_to_string(metadata.join("kept/notes")).unwrap(), "ours");
+    assert_eq!(fs::read_to_string(metadata.join("link")).unwrap(), "ours, too");
+    assert_eq!(fs::metadata(&metadata).unwrap().permissions().mode() & 0o777, 0o750);
+    assert!(!desk.path("site/.new-metadata").exists());
+    desk.verify("good/app.tar", "store", &[]).is_refused("image-not-signed");
+}
+
+#[test]
+fn a_role_does_not_wait_for_a_change_that_waits_itself() {
+    let desk = Desk::with_repository("not-together");
+    let (inner, outer) = (desk.key("inner"), desk.key("outer"));
+    let delegate = |role: &str, from: &str, key: &str| {
+        desk.ok(&[
+            "delegate",
+            role,
+            "--from",
+            from,
+            "--paths",
+            "a/*",
+            "--role-key",
+            key,
+            "--key",
+            key,
+            "--key",
+            &outer,
+            "--keys",
+            "keys",
+        ]);
+    };
+    delegate("b-outer", "targets", &outer);
+    delegate("a-inner", "b-outer", &inner);
+    let add = ["add-file", "keys/root.pub.pem", "--path", "a/b", "--role", "a-inner", "--key", &inner];
+    desk.waits(&add);
+    // Nobody has signed yet that the inner role is to have other keys, so it has those that it had.
+    plant(&desk, "b-outer", |signed| {
+        let delegations = &mut signed["delegations"];
+        let file: Value = serde_json::from_slice(&fs::read(desk.path("site/metadata/1.root.json")).unwrap()).unwrap();
+        let id = file["signed"]["roles"]["root"]["keyids"][0].as_str().unwrap();
+        delegations["keys"] = json!({id: file["signed"]["keys"][id]});
+        delegations["roles"][0]["keyids"] = json!([id]);
+    });
+    let said = desk.ok(&["publish", "--key", "keys/snapshot.pem", "--key", "keys/timestamp.pem"]);
+    assert!(said.contains("published: a-inner version 2,"), "{said}");
+    assert!(said.contains("b-outer version 3 waits for 1 more signature"), "{said}");
 }

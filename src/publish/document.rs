@@ -124,12 +124,24 @@ impl Document {
         Self::parse(role, file, &MetadataLimits::default()).map_err(malformed)
     }
 
+    /// Whether the other version of the role is this one but for its number, its expiry and its signatures. For how long versions are good is something
+    /// that it says.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        let said = |document: &Self| {
+            let mut signed = document.json().ok()?;
+            ["version", "expires"].into_iter().for_each(|name| drop(signed.remove(name)));
+            Some(signed)
+        };
+        let (this, other) = (said(self), said(other));
+        this.is_some() && this == other
+    }
+
     /// It was read before, more strictly.
     fn envelope(&self) -> Result<Envelope<'_>, PublishError> {
         serde_json::from_slice(&self.file).map_err(|_| strange(&self.role))
     }
 
-    fn json(&self) -> Result<Map<String, Value>, PublishError> {
+    pub(super) fn json(&self) -> Result<Map<String, Value>, PublishError> {
         serde_json::from_str(self.envelope()?.signed.get()).map_err(|_| strange(&self.role))
     }
 

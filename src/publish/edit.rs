@@ -2,21 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::path::Path;
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 
 use crate::client::is_target_path;
-use crate::digest::Sha256;
+use crate::digest::{Sha256, hex_to_bytes};
 use crate::metadata::RoleName;
 use crate::metadata::key::{Key, KeyId, PublicKey};
 use crate::publish::document::{Authority, Document, ONLINE_VALID, TARGET_PATH};
 use crate::publish::error::PublishError;
-use crate::publish::folder::{Folder, role_name};
+use crate::publish::folder::role_name;
 use crate::publish::key::{PublicKeyFile, Signers};
 use crate::publish::repository::{Repository, View};
-use crate::text::quoted;
+use crate::text::{is_unprintable, quoted};
 
 /// The keys of a role before there is a repository, and how many of them must sign.
 #[derive(Debug, Clone)]
@@ -146,11 +145,10 @@ impl Repository {
             let (length, hash) = self.folder.stage_target(target.content, |hash| hashed(&path, hash))?;
             entries.insert(path, json!({"length": length, "hashes": {"sha256": hash.to_hex()}}));
         }
-        self.change(&role, None, |signed| {
+        self.change(&role, None, signers, |signed| {
             object(signed, "targets")?.extend(entries);
             Ok(())
         })?;
-        self.sign_if_possible(&role, signers)?;
         Ok(role)
     }
 
@@ -182,14 +180,13 @@ impl Repository {
             if paths.is_empty() {
                 continue;
             }
-            self.change(&role, None, |signed| {
+            self.change(&role, None, signers, |signed| {
                 let targets = object(signed, "targets")?;
                 for path in &paths {
                     targets.remove(path);
                 }
                 Ok(())
             })?;
-            self.sign_if_possible(&role, signers)?;
             removed.push((role, paths));
         }
         if removed.is_empty() {
@@ -208,15 +205,20 @@ impl Repository {
         let from = role_name(&delegation.from);
         // In any case of its letters: on some disks it would take a top-level role's file.
         let lower = delegation.role.to_ascii_lowercase();
-        if !matches!(role_name(&lower), RoleName::Delegated(name) if !name.is_empty()) {
+        if !matches!(role_name(&lower), RoleName::Delegated(name) if !name.is_empty() && !name.contains(is_unprintable))
+        {
             return Err(PublishError::Usage(format!("{} is no name for a delegated role", quoted(&delegation.role))));
         }
         if self.effective(&role).is_some() {
             let text = format!("the role {} is there already; rotate changes its keys", quoted(&delegation.role));
             return Err(PublishError::Usage(text));
         }
-        if self.effective(&from).and_then(Document::delegations).is_some_and(|d| d.role(&delegation.role).is_some()) {
-            let text = format!("{from} delegates to the role {} already", quoted(&delegation.role));
+        let listed = self.effective(&from).and_then(Document::delegations);
+        if listed.is_some_and(|delegations| delegations.role(&delegation.role).is_some()) {
+            let text = format!(
+                "the role {from} delegates to {} already, of which there is no file; discard what waits of {from}, and delegate again",
+                quoted(&delegation.role)
+            );
             return Err(PublishError::Usage(text));
         }
         threshold_is_possible(&delegation.role, delegation.threshold, delegation.keys.len())?;
@@ -233,7 +235,7 @@ impl Repository {
             "paths": delegation.paths,
             "terminating": delegation.terminating,
         });
-        self.change(&from, None, |signed| {
+        self.change(&from, None, signers, |signed| {
             let delegations = signed.entry("delegations").or_insert_with(|| json!({"keys": {}, "roles": []}));
             let delegations = delegations.as_object_mut().ok_or_else(|| odd("delegations"))?;
             object(delegations, "keys")?.extend(keys.clone());
@@ -244,7 +246,6 @@ impl Repository {
             roles.push(entry);
             Ok(())
         })?;
-        self.sign_if_possible(&from, signers)?;
         let life = self.life(&role, delegation.valid_for);
         self.put(Document::first(&role, json!({"targets": {}}), life)?)?;
         self.sign_if_possible(&role, signers)
@@ -270,7 +271,13 @@ impl Repository {
             let added: Vec<_> =
                 rotation.add.iter().map(|key| (key.id().as_str().to_owned(), key.entry().clone())).collect();
             let name = role.as_str();
-            self.change(&delegator, rotation.valid_for.filter(|_| delegator == role), |signed| {
+            let is_online = matches!(role, RoleName::Snapshot | RoleName::Timestamp);
+            self.change(&delegator, rotation.valid_for.filter(|_| delegator == role), signers, |signed| {
+                if let Some(valid) = rotation.valid_for.filter(|_| is_online) {
+                    let online = signed.entry(ONLINE_VALID).or_insert_with(|| json!({}));
+                    let online = online.as_object_mut().ok_or_else(|| odd(ONLINE_VALID))?;
+                    online.insert(name.to_owned(), json!(valid.num_seconds()));
+                }
                 let place = if delegator == RoleName::Root { signed } else { object(signed, "delegations")? };
                 let entry = role_entry(place, name).ok_or_else(|| odd("roles"))?;
                 entry.insert("keyids".to_owned(), json!(keyids));
@@ -278,7 +285,6 @@ impl Repository {
                 object(place, "keys")?.extend(added);
                 drop_unused_keys(place)
             })?;
-            self.sign_if_possible(&delegator, signers)?;
         }
         self.renew_what_is_not_complete(rotation.valid_for.map(|valid| (role, valid)), signers)
     }
@@ -292,6 +298,10 @@ impl Repository {
         let all = self.all_staged();
         let view = View { repository: self, chosen: &all };
         let incomplete = |role: &RoleName| {
+            // For how long its versions are good is said in the role's own file.
+            if validity.as_ref().is_some_and(|(of, _)| of == role) {
+                return true;
+            }
             let document = view.get(role);
             let authorities = view.authorities(role);
             document.is_some_and(|document| authorities.iter().any(|(_, a)| document.is_complete(a).is_err()))
@@ -299,22 +309,35 @@ impl Repository {
         let renew: Vec<RoleName> = view.reached().into_iter().filter(incomplete).collect();
         for role in renew {
             let valid_for = validity.as_ref().filter(|(of, _)| *of == role).map(|(_, valid)| *valid);
-            // What waits already is what is to be signed.
+            // What waits already is what is to be signed, by whoever left it there.
             if !self.staged.contains_key(&role) || valid_for.is_some() {
-                self.change(&role, valid_for, |_| Ok(()))?;
+                self.change(&role, valid_for, signers, |_| Ok(()))?;
+            } else if self.is_ours(&role, signers) {
+                self.sign_if_possible(&role, signers)?;
             }
-            self.sign_if_possible(&role, signers)?;
         }
         Ok(())
     }
 
-    /// Stages a new version of a role that says the same, good from now on.
+    /// Stages a new version of a role that says the same, good from now on; not signed.
     ///
     /// # Errors
     ///
-    /// [`PublishError::NoRole`] if there is nothing to renew.
+    /// [`PublishError::NoRole`] if there is nothing to renew; [`PublishError::Usage`] if what is staged of the role already does not say what is
+    /// published.
     pub fn renew(&mut self, role: &str, valid_for: Option<TimeDelta>) -> Result<(), PublishError> {
-        self.change(&role_name(role), valid_for, |_| Ok(()))
+        let role = role_name(role);
+        if let (Some(staged), Some(published)) = (self.staged.get(&role), self.published.get(&role))
+            && !staged.says_the_same(published)
+        {
+            let text = format!(
+                "other changes of the role {} wait already, which --renew would sign unseen; look at them with status, then sign them without \
+                 --renew, or discard them",
+                quoted(role.as_str())
+            );
+            return Err(PublishError::Usage(text));
+        }
+        self.change(&role, valid_for, &Signers::open(&[])?, |_| Ok(()))
     }
 
     /// Signs what is staged of a role.
@@ -378,12 +401,11 @@ impl Repository {
     /// [`PublishError::NothingStaged`].
     pub fn discard(&mut self, role: &str) -> Result<(), PublishError> {
         let role = role_name(role);
+        if self.unreadable.remove(&role).is_some() {
+            return self.folder.unstage(&role);
+        }
         if !self.staged.contains_key(&role) {
             return Err(PublishError::NothingStaged { role });
-        }
-        if role == RoleName::Root && self.roots.is_empty() {
-            let text = "without its root there would be no repository; remove the folder, and init another".to_owned();
-            return Err(PublishError::Usage(text));
         }
         // A delegation to a role of which there is no file could never be published.
         let all = self.all_staged();
@@ -396,20 +418,6 @@ impl Repository {
         }
         self.staged.remove(&role);
         self.folder.unstage(&role)
-    }
-
-    /// Forgets what is staged of a role without looking at it: the way on from a staged file that is no metadata, with which no repository opens.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError::NothingStaged`]; the usual ones if the folder cannot be written.
-    pub fn discard_unread(folder: &Path, role: &str) -> Result<(), PublishError> {
-        let role = role_name(role);
-        let folder = Folder::lock(folder)?;
-        if !folder.is_staged(&role) {
-            return Err(PublishError::NothingStaged { role });
-        }
-        folder.unstage(&role)
     }
 
     /// The template of target paths that was chosen when the repository was made.
@@ -474,30 +482,51 @@ impl Repository {
         }
     }
 
-    /// Stages a new version of a role, on top of what is staged of it already.
+    /// Stages a new version of a role, on top of what is staged of it already, and signs it with the keys at hand. If somebody else left that, nothing
+    /// is signed: whoever named the change has not seen the rest. `sign` is for those who have.
     pub(super) fn change(
         &mut self,
         role: &RoleName,
         valid_for: Option<TimeDelta>,
+        signers: &Signers,
         change: impl FnOnce(&mut Map<String, Value>) -> Result<(), PublishError>,
     ) -> Result<(), PublishError> {
         self.must_not_be_stale(role)?;
         let version = self.next_version(role)?;
         let life = self.life(role, valid_for);
+        let is_ours = self.is_ours(role, signers);
         let document = self.effective(role).ok_or_else(|| PublishError::NoRole(role.to_string()))?;
         let document = document.changed(version, life, change)?;
-        self.put(document)
+        self.put(document)?;
+        if is_ours {
+            self.add_signatures(role, signers)?;
+        }
+        Ok(())
+    }
+
+    /// Whether what is staged of a role, if anything, is signed by a key at hand, whichever keys the role is about to have.
+    fn is_ours(&self, role: &RoleName, signers: &Signers) -> bool {
+        self.staged.get(role).is_none_or(|staged| {
+            let signatures = staged.signatures();
+            let mut signatures = signatures.iter().filter_map(|(_, signature)| hex_to_bytes(signature));
+            signatures.any(|signature| signers.public().any(|key| key.key().verifies(staged.message(), &signature)))
+        })
     }
 
     pub(super) fn put(&mut self, document: Document) -> Result<(), PublishError> {
         self.folder.stage(document.role(), document.file())?;
         self.touched.insert(document.role().clone());
+        self.unreadable.remove(document.role());
         self.staged.insert(document.role().clone(), document);
         Ok(())
     }
 
     /// Somebody published a version since this one was staged: what it would replace is not what it was made from.
     pub(super) fn must_not_be_stale(&self, role: &RoleName) -> Result<(), PublishError> {
+        if let Some(why) = self.unreadable.get(role) {
+            let file = format!("staged/metadata/{role}.json");
+            return Err(PublishError::Inconsistent { file, why: format!("{why}; discard it, and do it again") });
+        }
         match (self.staged.get(role), self.next_version(role)?) {
             (Some(staged), next) if staged.version() != next => {
                 let (role, published) = (role.clone(), next.saturating_sub(1));

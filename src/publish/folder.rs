@@ -113,13 +113,14 @@ impl Folder {
         Ok(versions)
     }
 
-    /// What is staged of each role.
-    pub(super) fn staged(&self, limit: u64) -> Result<Vec<(RoleName, Vec<u8>)>, PublishError> {
+    /// What is staged of each role, or why it cannot be read.
+    #[expect(clippy::type_complexity, reason = "one list of results inside another result, used once")]
+    pub(super) fn staged(&self, limit: u64) -> Result<Vec<(RoleName, Result<Vec<u8>, PublishError>)>, PublishError> {
         let folder = self.path.join(STAGED).join(METADATA);
         let mut staged = Vec::new();
         for name in names(&folder)? {
             let Some(role) = name.strip_suffix(".json").and_then(decoded) else { continue };
-            if let Some(file) = read(&folder.join(&name), limit)? {
+            if let Some(file) = read(&folder.join(&name), limit).transpose() {
                 staged.push((role_name(&role), file));
             }
         }
@@ -140,10 +141,6 @@ impl Folder {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path, source)),
             _ => Ok(()),
         }
-    }
-
-    pub(super) fn is_staged(&self, role: &RoleName) -> bool {
-        fs::symlink_metadata(self.staged_file(role)).is_ok()
     }
 
     fn staged_file(&self, role: &RoleName) -> PathBuf {
@@ -231,12 +228,31 @@ impl Folder {
             }
         }
         write_all(&next, files)?;
+        if exists {
+            // Who may read the old one may read this one, and nobody else.
+            fs::metadata(&now).and_then(|old| fs::set_permissions(&next, old.permissions())).map_err(io)?;
+        }
         let done = if exists { exchange(&now, &next) } else { fs::rename(&next, &now).map(|()| true) };
         let done = done.map_err(|source| failed("publish", &now, source))?;
         sync(&self.path)?;
-        // The old state, or what was not to be.
-        let _a_leftover_harms_nothing = fs::remove_dir_all(&next);
+        self.remove_next();
         Ok(done)
+    }
+
+    /// The old state, or what was not to be. Only files were taken over from the old one: what else somebody keeps there follows now.
+    fn remove_next(&self) {
+        let (now, next) = (self.path.join(METADATA), self.path.join(NEXT));
+        // A link in its place is removed as what it is.
+        let is_folder = fs::symlink_metadata(&next).is_ok_and(|found| found.is_dir());
+        for name in if is_folder { names(&next).unwrap_or_default() } else { Vec::new() } {
+            if fs::symlink_metadata(next.join(&name)).is_ok_and(|found| !found.is_file())
+                && fs::symlink_metadata(now.join(&name)).is_err()
+                && fs::rename(next.join(&name), now.join(&name)).is_err()
+            {
+                return; // It is somebody's, and not to be removed.
+            }
+        }
+        let _a_leftover_harms_nothing = fs::remove_dir_all(&next);
     }
 
     fn must_be_locked(&self) -> Result<(), PublishError> {
@@ -248,7 +264,7 @@ impl Folder {
 
     /// What a process left that was killed.
     fn remove_leftovers(&self) {
-        let _there_is_none_mostly = fs::remove_dir_all(self.path.join(NEXT));
+        self.remove_next();
         for folder in [METADATA, "staged/metadata", "staged/targets"] {
             for name in names(&self.path.join(folder)).unwrap_or_default() {
                 if name.starts_with(TEMPORARY) {

@@ -81,7 +81,7 @@ impl Repository {
             return Err(PublishError::Folder { folder: shown(), why });
         }
         let mut repository = Self::read(Folder::lock(folder)?, now)?;
-        if !repository.staged.is_empty() {
+        if !repository.staged.is_empty() || !repository.unreadable.is_empty() {
             return Err(PublishError::Folder { folder: shown(), why: "a repository is staged here already" });
         }
         repository.stage_first(plan, signers)?;

@@ -83,7 +83,46 @@ impl Repository {
     ///
     /// [`PublishError::Refused`], [`PublishError::NotFound`] or [`PublishError::MissingTarget`] if clients would not be content; the usual ones if the
     /// repository cannot be written. Clients see what they saw before, and what is staged is still staged.
+    ///
+    /// What was published stays fresh whatever is staged: with [`Renewal::Online`], if what is staged cannot be published, because keys are not at hand
+    /// or clients would refuse it, the timestamp alone is renewed. An error is reported even so.
     pub fn publish(&mut self, signers: &Signers, renewal: Renewal) -> Result<Outcome, PublishError> {
+        let outcome = self.publish_ready(signers, renewal);
+        let is_held_up = match &outcome {
+            Ok(outcome) => outcome.published.is_empty(),
+            Err(error) => matches!(
+                error,
+                PublishError::Refused(_) | PublishError::NotFound { .. } | PublishError::MissingTarget { .. }
+            ),
+        };
+        if renewal != Renewal::Online || !is_held_up {
+            return outcome;
+        }
+        let renewed = self.renew_timestamp(signers)?;
+        outcome.map(|outcome| Outcome { published: renewed.into_iter().collect(), ..outcome })
+    }
+
+    /// A new timestamp on what is published, whatever waits. `None` if the keys at hand are not enough, or clients would not be content with the rest.
+    fn renew_timestamp(&mut self, signers: &Signers) -> Result<Option<(RoleName, u64)>, PublishError> {
+        let Some(snapshot) = self.published.get(&RoleName::Snapshot).cloned() else { return Ok(None) };
+        let ready = BTreeSet::new();
+        let authority = self.online_authority(&View { repository: self, chosen: &ready }, &RoleName::Timestamp)?;
+        let meta = Map::from_iter([("snapshot.json".to_owned(), snapshot.listed())]);
+        let timestamp = self.signed_online(&RoleName::Timestamp, meta, &authority, signers)?;
+        let next = Next { repository: self, ready: &ready, snapshot: &snapshot, timestamp: &timestamp };
+        if timestamp.is_complete(&authority).is_err() || next.check().is_err() {
+            return Ok(None);
+        }
+        let files =
+            Files { timestamp: timestamp.file().to_vec(), staged: vec![RoleName::Timestamp], ..Files::default() };
+        self.folder.publish(&files)?;
+        self.staged.remove(&RoleName::Timestamp);
+        let version = timestamp.version();
+        self.published.insert(RoleName::Timestamp, timestamp);
+        Ok(Some((RoleName::Timestamp, version)))
+    }
+
+    fn publish_ready(&mut self, signers: &Signers, renewal: Renewal) -> Result<Outcome, PublishError> {
         let ready = self.ready();
         let (snapshot_staged, timestamp_staged) =
             (self.staged.contains_key(&RoleName::Snapshot), self.staged.contains_key(&RoleName::Timestamp));
@@ -130,7 +169,8 @@ impl Repository {
     /// The staged roles, but for snapshot and timestamp, that can be published together.
     pub(super) fn ready(&self) -> BTreeSet<RoleName> {
         let online = [RoleName::Snapshot, RoleName::Timestamp];
-        let mut ready: BTreeSet<RoleName> = self.staged.keys().filter(|role| !online.contains(role)).cloned().collect();
+        let offline: Vec<&RoleName> = self.staged.keys().filter(|role| !online.contains(role)).collect();
+        let mut ready: BTreeSet<RoleName> = offline.iter().copied().cloned().collect();
         // What one role lacks, others may lack with it; so until nothing changes any more.
         loop {
             let view = View { repository: self, chosen: &ready };
@@ -139,8 +179,22 @@ impl Repository {
             let unsigned = wanting().find(|(_, why)| !matches!(why, Missing::Role(_)));
             match unsigned.or_else(|| wanting().next()).map(|(role, _)| role.clone()) {
                 Some(role) => ready.remove(&role),
-                None => return ready,
+                None => break,
             };
+        }
+        // A role that lacked something only because of another one that has to wait itself need not wait with it.
+        loop {
+            let with = |role: &RoleName| {
+                let mut with = ready.clone();
+                with.insert(role.clone()).then_some(with)
+            };
+            let lacks_nothing = |with: &BTreeSet<RoleName>| {
+                with.iter().all(|role| self.lacks(&View { repository: self, chosen: with }, role).is_none())
+            };
+            match offline.iter().filter_map(|role| with(role)).find(lacks_nothing) {
+                Some(more) => ready = more,
+                None => return ready,
+            }
         }
     }
 
@@ -157,7 +211,8 @@ impl Repository {
         }
         if authorities.is_empty() {
             // Nobody delegates to it yet: whoever is to do so waits, too, or there is none.
-            return Some(Missing::Role(RoleName::Targets));
+            let delegator = if matches!(role, RoleName::Delegated(_)) { RoleName::Targets } else { RoleName::Root };
+            return Some(Missing::Role(delegator));
         }
         if let Some(missing) = authorities.iter().find_map(|authority| unsigned(document, authority)) {
             return Some(missing);
@@ -272,30 +327,45 @@ impl Repository {
         authority: &Authority,
         signers: &Signers,
     ) -> Result<Option<Document>, PublishError> {
+        let document = self.signed_online(role, meta, authority, signers)?;
+        if document.is_complete(authority).is_ok() {
+            return Ok(Some(document));
+        }
+        self.put(document)?;
+        Ok(None)
+    }
+
+    /// The same, signed with what keys are at hand.
+    fn signed_online(
+        &self,
+        role: &RoleName,
+        meta: Map<String, Value>,
+        authority: &Authority,
+        signers: &Signers,
+    ) -> Result<Document, PublishError> {
         let version = self.next_version(role)?;
-        let staged = self.staged.get(role).filter(|staged| {
-            let same = staged.meta().is_ok_and(|listed| listed == meta);
-            same && staged.version() == version && staged.expires() > self.now
-        });
-        let mut document = match (staged, self.published.get(role)) {
-            (Some(staged), _) => staged.clone(),
-            (None, Some(published)) => published.changed(version, self.life(role, None), |signed| {
+        let life = self.life(role, None);
+        let new = match self.published.get(role) {
+            Some(published) => published.changed(version, life, |signed| {
                 signed.insert("meta".to_owned(), Value::Object(meta));
                 Ok(())
             })?,
-            (None, None) => Document::first(role, json!({"meta": meta}), self.life(role, None))?,
+            None => Document::first(role, json!({"meta": meta}), life)?,
         };
+        // What somebody else left is signed only if it is what would be made here, and good for no longer.
+        let staged = self.staged.get(role).filter(|staged| {
+            let good_until = staged.expires();
+            let same = staged.version() == version && staged.says_the_same(&new);
+            same && good_until > self.now && good_until <= new.expires()
+        });
+        let mut document = staged.cloned().unwrap_or(new);
         let signed = document.signers(authority);
         for (id, key) in keys_of(authority).into_iter().filter(|(id, _)| !signed.contains(id)) {
             if let Some(signature) = signers.sign(&key, document.message())? {
                 document = document.with_signature(&id, &signature)?;
             }
         }
-        if document.is_complete(authority).is_ok() {
-            return Ok(Some(document));
-        }
-        self.put(document)?;
-        Ok(None)
+        Ok(document)
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Repository {
     pub(super) staged: BTreeMap<RoleName, Document>,
     /// The roles that were changed through this value.
     pub(super) touched: BTreeSet<RoleName>,
+    /// What lies where something would wait and cannot be read, and why. It stops nothing but changes of its own role.
+    pub(super) unreadable: BTreeMap<RoleName, String>,
 }
 
 impl Repository {
@@ -66,9 +68,9 @@ impl Repository {
 
     pub(super) fn read(folder: Folder, now: DateTime<Utc>) -> Result<Self, PublishError> {
         let limits = MetadataLimits::default();
-        let (roots, published, staged) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let (roots, published, staged, unreadable) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let touched = BTreeSet::new();
-        let mut repository = Self { folder, now, limits, roots, published, staged, touched };
+        let mut repository = Self { folder, now, limits, roots, published, staged, touched, unreadable };
         repository.read_roots()?;
         if !repository.roots.is_empty() {
             repository.read_published()?;
@@ -154,8 +156,17 @@ impl Repository {
 
     fn read_staged(&mut self) -> Result<(), PublishError> {
         for (role, file) in self.folder.staged(self.limits.targets)? {
-            let malformed = |source| PublishError::Malformed { file: format!("staged/metadata/{role}.json"), source };
-            let document = Document::parse(&role, file, &self.limits).map_err(malformed)?;
+            let document = match file.map(|file| Document::parse(&role, file, &self.limits)) {
+                Ok(Ok(document)) => document,
+                Ok(Err(error)) => {
+                    self.unreadable.insert(role, error.to_string());
+                    continue;
+                }
+                Err(error) => {
+                    self.unreadable.insert(role, error.to_string());
+                    continue;
+                }
+            };
             // Published already, and not tidied up: the process was stopped in between.
             if self.published.get(&role).is_some_and(|published| published.file() == document.file()) {
                 continue;
@@ -222,9 +233,14 @@ impl Repository {
 
     /// From now on, for as long as the role says, or `valid_for`, or by default.
     pub(super) fn life(&self, role: &RoleName, valid_for: Option<TimeDelta>) -> Life {
-        let said = || {
-            let own = self.effective(role).and_then(Document::valid_for);
-            own.or_else(|| self.effective(&RoleName::Root)?.online_valid_for(role))
+        let said = || match role {
+            // Made without anybody looking at them, so what is staged, which may be anybody's, has no say unless enough keys signed it.
+            RoleName::Snapshot | RoleName::Timestamp => {
+                let root =
+                    View { repository: self, chosen: &self.ready() }.get(&RoleName::Root)?.online_valid_for(role);
+                root.or_else(|| self.published.get(role)?.valid_for())
+            }
+            _ => self.effective(role)?.valid_for(),
         };
         let valid_for = valid_for.or_else(said).unwrap_or_else(|| default_validity(role));
         Life { now: self.now, valid_for }

@@ -1,9 +1,11 @@
 //! What a publisher has to know of a repository: who may sign what, until when it is good, and what waits for whom.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::metadata::RoleName;
 use crate::metadata::roles::Targets;
@@ -12,7 +14,7 @@ use crate::publish::publication::{Missing, Waiting, key_changes};
 use crate::publish::repository::{Repository, View};
 use crate::text::escaped;
 
-/// How many changes of one role are listed before the rest is only counted.
+/// How many changes of one role the text lists before the rest is only counted.
 const CHANGES_MAX: usize = 50;
 
 /// The state of a repository.
@@ -26,6 +28,9 @@ pub struct Status {
     pub roles: Vec<RoleStatus>,
     /// What is staged.
     pub staged: Vec<StagedStatus>,
+    /// What lies where something would be staged and cannot be read, by role, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unreadable: BTreeMap<String, String>,
     /// The first role to expire, of those that clients need for any image.
     pub first_to_expire: Option<String>,
 }
@@ -95,7 +100,9 @@ impl Repository {
         let needed = roles.iter().filter(|role| role.delegated_by == "root");
         let first = needed.filter_map(|role| Some((role.expires_at?, role.role.clone()))).min();
         let first_to_expire = first.map(|(_, role)| role);
-        Status { schema: "plimsoll/repository/v1", time: shown(self.now), roles, staged, first_to_expire }
+        let unreadable = self.unreadable.iter().map(|(role, why)| (role.as_str().to_owned(), why.clone())).collect();
+        let (schema, time) = ("plimsoll/repository/v1", shown(self.now));
+        Status { schema, time, roles, staged, unreadable, first_to_expire }
     }
 
     fn role_status(&self, view: &View<'_>, role: &RoleName) -> Option<RoleStatus> {
@@ -172,18 +179,60 @@ fn changes(before: Option<&Document>, after: &Document) -> Vec<String> {
         }
     }
     if let Some(after) = after.targets() {
-        target_changes(before.and_then(Document::targets), after, &mut lines);
+        // Who may sign comes first: it is more than any file, and is not to be lost among many.
         delegation_changes(before, after, &mut lines);
+        target_changes(before.and_then(Document::targets), after, &mut lines);
     }
-    if lines.len() > CHANGES_MAX {
-        let more = lines.len().saturating_sub(CHANGES_MAX);
-        lines.truncate(CHANGES_MAX);
-        lines.push(format!("... and {more} changes more"));
+    if let Some(before) = before {
+        other_changes(before, after, &mut lines);
     }
     if lines.is_empty() && before.is_some() {
         lines.push("~ nothing but version and expiry".to_owned());
     }
     lines
+}
+
+/// What the lists above do not show, so that nobody signs it unseen.
+fn other_changes(before: &Document, after: &Document, lines: &mut Vec<String>) {
+    let (Ok(before), Ok(after)) = (before.json(), after.json()) else { return };
+    let keys = |signed: &Map<String, Value>, place: &str| -> Map<String, Value> {
+        let keys = if place.is_empty() { signed.get("keys") } else { signed.get(place).and_then(|p| p.get("keys")) };
+        keys.and_then(Value::as_object).cloned().unwrap_or_default()
+    };
+    let mut lines_first = Vec::new();
+    // An id is a name that the file gives a key: the same name can be given to another one.
+    for place in ["", "delegations"] {
+        let (before, after) = (keys(&before, place), keys(&after, place));
+        let changed = after.iter().filter(|(id, key)| before.get(*id).is_some_and(|was| was != *key));
+        lines_first.extend(changed.map(|(id, _)| format!("~ key {}: another key under the same id", escaped(id))));
+    }
+    let names = |signed: &Map<String, Value>| -> Vec<String> {
+        let roles = signed.get("delegations").and_then(|d| d.get("roles")).and_then(Value::as_array);
+        let names = roles.into_iter().flatten().filter_map(|role| role.get("name").and_then(Value::as_str));
+        names.map(str::to_owned).collect()
+    };
+    let (old, new) = (names(&before), names(&after));
+    let in_both = |these: &[String], those: &[String]| -> Vec<String> {
+        these.iter().filter(|name| those.contains(name)).cloned().collect()
+    };
+    if in_both(&old, &new) != in_both(&new, &old) {
+        lines_first.push("~ order of delegations: who is asked first".to_owned());
+    }
+    let shown_above = ["version", "expires", "keys", "roles", "targets", "delegations", "meta"];
+    let all: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    for name in all {
+        let differs = before.get(name) != after.get(name);
+        if differs && (!shown_above.contains(&name.as_str()) || lines.is_empty() && !is_clock(name)) {
+            let value = after.get(name).map_or_else(|| "nothing".to_owned(), Value::to_string);
+            lines_first.push(format!("~ {}: {}", escaped(name), escaped(&value)));
+        }
+    }
+    lines.splice(0..0, lines_first);
+}
+
+/// Whether every new version has another value there.
+fn is_clock(name: &str) -> bool {
+    matches!(name, "version" | "expires")
 }
 
 fn target_changes(before: Option<&Targets>, after: &Targets, lines: &mut Vec<String>) {
@@ -225,7 +274,8 @@ impl Status {
     pub fn needs_attention(&self, within: TimeDelta) -> bool {
         let now = DateTime::parse_from_rfc3339(&self.time).map(|time| time.to_utc()).unwrap_or_default();
         let latest = now.checked_add_signed(within).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        self.roles.iter().any(|role| role.expires_at.is_none_or(|expires| expires <= latest))
+        // Without a root there are no roles at all.
+        self.roles.is_empty() || self.roles.iter().any(|role| role.expires_at.is_none_or(|expires| expires <= latest))
     }
 
     /// One JSON object in a line.
@@ -264,6 +314,9 @@ impl fmt::Display for Status {
         for staged in &self.staged {
             write!(f, "{staged}")?;
         }
+        for (role, why) in &self.unreadable {
+            writeln!(f, "staged: {} cannot be read: {}; discard it", escaped(role), escaped(why))?;
+        }
         match &self.first_to_expire {
             Some(role) => writeln!(f, "first to expire: {}", escaped(role)),
             None => Ok(()),
@@ -274,8 +327,12 @@ impl fmt::Display for Status {
 impl fmt::Display for StagedStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "staged: {} version {}, expires {}", escaped(&self.role), self.version, self.expires)?;
-        for change in &self.changes {
+        for change in self.changes.iter().take(CHANGES_MAX) {
             writeln!(f, "    {change}")?;
+        }
+        match self.changes.len().saturating_sub(CHANGES_MAX) {
+            0 => {}
+            more => writeln!(f, "    ... and {more} changes more, which --format json lists")?,
         }
         match (self.waits_for.as_deref(), &self.missing_role) {
             (Some("outdated"), _) => {

@@ -65,13 +65,19 @@ pub(super) fn make(file: &Path, kind: KeyKind, passphrase: Option<&Passphrase>) 
         let text = format!("the name of a key file ends in .pem, found {}", quoted(&file.display().to_string()));
         return Err(PublishError::Usage(text).into());
     }
+    // Before there is a private key without its public half.
+    let public = public_name(file);
+    if public.exists() {
+        let text = format!("{} is there already; no key was made", quoted(&public.display().to_string()));
+        return Err(PublishError::Usage(text).into());
+    }
     let kind = match kind {
         KeyKind::Ed25519 => KeyType::Ed25519,
         KeyKind::Ecdsa => KeyType::Ecdsa,
         KeyKind::Rsa => KeyType::Rsa,
     };
     let key = KeyFile::generate(file, kind, passphrase)?;
-    key.write(&public_name(file))?;
+    key.write(&public)?;
     Ok(key)
 }
 
@@ -82,12 +88,7 @@ pub(super) fn public_name(file: &Path) -> PathBuf {
 
 /// A repository is copied to servers and sticks, and whatever is in it goes along.
 pub(super) fn must_be_outside(file: &Path, repository: &Path) -> Result<(), Failed> {
-    let folder = |path: &Path| path.canonicalize().ok();
-    // A file that is not there yet is where its folder is.
-    let place = folder(file).or_else(|| {
-        file.parent().and_then(|parent| folder(if parent == Path::new("") { Path::new(".") } else { parent }))
-    });
-    match (place, folder(repository)) {
+    match (resolved(file), resolved(repository)) {
         (Some(place), Some(repository)) if place.starts_with(&repository) => {
             let text = format!(
                 "the private key {} is in the repository, which is for everybody; move it elsewhere",
@@ -97,6 +98,12 @@ pub(super) fn must_be_outside(file: &Path, repository: &Path) -> Result<(), Fail
         }
         _ => Ok(()),
     }
+}
+
+/// Where a path leads, or will lead once it is there: neither keys nor repository need be yet.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    path.ancestors().find_map(|there| Some(there.canonicalize().ok()?.join(path.strip_prefix(there).ok()?)))
 }
 
 /// Where passphrases come from: the file, the variable, the terminal.
@@ -137,7 +144,9 @@ fn prompt(text: &str) -> Result<Passphrase, String> {
 
 fn given(file: Option<&Path>) -> Result<Option<Passphrase>, String> {
     let Some(file) = file else {
-        return Ok(env::var_os(VARIABLE).map(|value| Passphrase::new(value.into_encoded_bytes())));
+        // One that is empty protects nothing.
+        let value = env::var_os(VARIABLE).filter(|value| !value.is_empty());
+        return Ok(value.map(|value| Passphrase::new(value.into_encoded_bytes())));
     };
     let failed = |e: io::Error| format!("cannot read {}: {e}", quoted(&file.display().to_string()));
     if !fs::metadata(file).map_err(failed)?.is_file() {

@@ -225,6 +225,8 @@ fn publish(place: &Place, signers: &Signers, renewal: Renewal) -> Result<ExitCod
     let online = [RoleName::Timestamp, RoleName::Snapshot];
     let is_done = match renewal {
         Renewal::Online => outcome.published.iter().any(|(role, _)| *role == RoleName::Timestamp),
+        // Asked to publish what waits, and it still waits, all of it.
+        Renewal::None if outcome.published.is_empty() => outcome.waiting.is_empty(),
         Renewal::None => outcome.waiting.iter().all(|waiting| !online.contains(&waiting.role)),
     };
     Report { text: String::new(), outcome: Some(outcome) }.print(place)?;
@@ -374,12 +376,7 @@ fn sign(arguments: &Sign) -> Result<ExitCode, Failed> {
 /// `plimsoll repository discard`.
 fn discard(arguments: &Discard) -> Result<ExitCode, Failed> {
     let (place, role) = (&arguments.place, &arguments.role);
-    match open(place) {
-        Ok(mut repository) => repository.discard(role)?,
-        // It may be the very file that is to be got rid of.
-        Err(Failed::Publish(PublishError::Malformed { .. })) => Repository::discard_unread(&place.repository, role)?,
-        Err(error) => return Err(error),
-    }
+    open(place)?.discard(role)?;
     Report::new(format!("discarded: {}\n", escaped(role))).print(place)
 }
 
