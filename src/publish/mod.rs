@@ -43,26 +43,29 @@
 //! ```
 
 mod document;
-mod edit;
 mod error;
 mod folder;
 mod key;
 mod publication;
 mod repository;
+mod roles;
+mod sign;
 mod status;
+mod targets;
 
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-pub use self::edit::{Delegation, NewTarget, Plan, RolePlan, Rotation};
 pub use self::error::PublishError;
 pub use self::key::{
     AskPassphrase, KeyError, KeyFile, KeyType, Passphrase, PublicKeyFile, Signers, create_key_folder, key_files,
 };
 pub use self::publication::{Missing, Outcome, Renewal, Waiting};
 pub use self::repository::{Repository, default_validity};
+pub use self::roles::{Delegation, Plan, RolePlan, Rotation};
 pub use self::status::{RoleStatus, StagedStatus, Status};
+pub use self::targets::NewTarget;
 
 use self::folder::Folder;
 

@@ -17,11 +17,11 @@ use crate::metadata::RoleName;
 use crate::metadata::key::KeyId;
 use crate::metadata::roles::{Root, TargetFile};
 use crate::publish::document::{Authority, Document};
-use crate::publish::edit::keys_of;
 use crate::publish::error::PublishError;
 use crate::publish::folder::{Files, file_name};
 use crate::publish::key::Signers;
 use crate::publish::repository::{Repository, View};
+use crate::publish::sign::keys_of;
 use crate::trust::{Roots, Rotation, Rules, Step, Trusted};
 
 /// What a publication did, and what still waits.

@@ -1,0 +1,206 @@
+//! What waits: staged, signed key by key, put together from several copies, or given up.
+
+use std::path::Path;
+
+use chrono::TimeDelta;
+use serde_json::{Map, Value};
+
+use crate::metadata::RoleName;
+use crate::metadata::key::{Key, KeyId, PublicKey};
+use crate::publish::document::{Authority, Document};
+use crate::publish::error::PublishError;
+use crate::publish::folder::{Folder, role_name};
+use crate::publish::key::Signers;
+use crate::publish::repository::{Repository, View};
+
+impl Repository {
+    /// Stages a new version of a role that says the same, good from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::NoRole`] if there is nothing to renew.
+    pub fn renew(&mut self, role: &str, valid_for: Option<TimeDelta>) -> Result<(), PublishError> {
+        self.change(&role_name(role), valid_for, |_| Ok(()))
+    }
+
+    /// Signs what is staged of a role.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::NothingStaged`]; [`PublishError::NoKey`] if that added no signature.
+    pub fn sign(&mut self, role: &str, signers: &Signers) -> Result<(), PublishError> {
+        let role = role_name(role);
+        self.must_not_be_stale(&role)?;
+        if !self.staged.contains_key(&role) {
+            return Err(PublishError::NothingStaged { role });
+        }
+        if self.add_signatures(&role, signers)? == 0 {
+            let keys = self.authorities_for_signing(&role);
+            let mut keys: Vec<String> = keys.iter().flat_map(|a| a.ids().iter().map(ToString::to_string)).collect();
+            keys.sort();
+            keys.dedup();
+            return Err(PublishError::NoKey { role, keys: keys.join(", ") });
+        }
+        Ok(())
+    }
+
+    /// Takes over the signatures of another copy of what is staged of a role, which somebody signed elsewhere. Returns how many were new.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Usage`] if the copy says anything else than what is staged.
+    pub fn merge(&mut self, role: &str, copy: Vec<u8>) -> Result<usize, PublishError> {
+        let role = role_name(role);
+        self.must_not_be_stale(&role)?;
+        let Some(staged) = self.staged.get(&role) else { return Err(PublishError::NothingStaged { role }) };
+        let malformed = |source| PublishError::Malformed { file: format!("the other copy of {role}.json"), source };
+        let copy = Document::parse(&role, copy, &self.limits).map_err(malformed)?;
+        if copy.message() != staged.message() {
+            let text =
+                format!("the other copy of {role}.json does not say what is staged here; nothing was taken over");
+            return Err(PublishError::Usage(text));
+        }
+        let mut merged = staged.clone();
+        let mut new = 0_usize;
+        for authority in self.authorities_for_signing(&role) {
+            for id in copy.signers(&authority) {
+                if merged.signers(&authority).contains(&id) {
+                    continue;
+                }
+                let theirs = copy.signatures();
+                let Some((_, signature)) = theirs.iter().find(|(other, _)| other == id.as_str()) else { continue };
+                merged = merged.with_signature(&id, signature)?;
+                new = new.saturating_add(1);
+            }
+        }
+        self.put(merged)?;
+        Ok(new)
+    }
+
+    /// Forgets what is staged of a role.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::NothingStaged`].
+    pub fn discard(&mut self, role: &str) -> Result<(), PublishError> {
+        let role = role_name(role);
+        if !self.staged.contains_key(&role) {
+            return Err(PublishError::NothingStaged { role });
+        }
+        if role == RoleName::Root && self.roots.is_empty() {
+            let text = "without its root there would be no repository; remove the folder, and init another".to_owned();
+            return Err(PublishError::Usage(text));
+        }
+        // A delegation to a role of which there is no file could never be published.
+        let all = self.all_staged();
+        let delegators = View { repository: self, chosen: &all }.authorities(&role);
+        if let (None, Some((delegator, _))) = (self.published.get(&role), delegators.first())
+            && *delegator != RoleName::Root
+        {
+            let text = format!("{delegator} delegates to {role}, which would not be there; discard {delegator} first");
+            return Err(PublishError::Usage(text));
+        }
+        self.staged.remove(&role);
+        self.folder.unstage(&role)
+    }
+
+    /// Forgets what is staged of a role without looking at it: the way on from a staged file that is no metadata, with which no repository opens.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::NothingStaged`]; the usual ones if the folder cannot be written.
+    pub fn discard_unread(folder: &Path, role: &str) -> Result<(), PublishError> {
+        let role = role_name(role);
+        let folder = Folder::lock(folder)?;
+        if !folder.is_staged(&role) {
+            return Err(PublishError::NothingStaged { role });
+        }
+        folder.unstage(&role)
+    }
+
+    /// Stages a new version of a role, on top of what is staged of it already.
+    pub(super) fn change(
+        &mut self,
+        role: &RoleName,
+        valid_for: Option<TimeDelta>,
+        change: impl FnOnce(&mut Map<String, Value>) -> Result<(), PublishError>,
+    ) -> Result<(), PublishError> {
+        self.must_not_be_stale(role)?;
+        let version = self.next_version(role)?;
+        let life = self.life(role, valid_for);
+        let document = self.effective(role).ok_or_else(|| PublishError::NoRole(role.to_string()))?;
+        let document = document.changed(version, life, change)?;
+        self.put(document)
+    }
+
+    pub(super) fn put(&mut self, document: Document) -> Result<(), PublishError> {
+        self.folder.stage(document.role(), document.file())?;
+        self.touched.insert(document.role().clone());
+        self.staged.insert(document.role().clone(), document);
+        Ok(())
+    }
+
+    /// Somebody published a version since this one was staged: what it would replace is not what it was made from.
+    pub(super) fn must_not_be_stale(&self, role: &RoleName) -> Result<(), PublishError> {
+        match (self.staged.get(role), self.next_version(role)?) {
+            (Some(staged), next) if staged.version() != next => {
+                let (role, published) = (role.clone(), next.saturating_sub(1));
+                Err(PublishError::Stale { role, staged: staged.version(), published })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn sign_if_possible(&mut self, role: &RoleName, signers: &Signers) -> Result<(), PublishError> {
+        self.add_signatures(role, signers).map(drop)
+    }
+
+    /// Adds the signature of each key at hand that is the role's and has not signed. Returns how many were added.
+    pub(super) fn add_signatures(&mut self, role: &RoleName, signers: &Signers) -> Result<usize, PublishError> {
+        let Some(mut document) = self.staged.get(role).cloned() else { return Ok(0) };
+        let mut added = 0_usize;
+        for authority in self.authorities_for_signing(role) {
+            let signed = document.signers(&authority);
+            for (id, key) in keys_of(&authority).into_iter().filter(|(id, _)| !signed.contains(id)) {
+                if let Some(signature) = signers.sign(&key, document.message())? {
+                    document = document.with_signature(&id, &signature)?;
+                    added = added.saturating_add(1);
+                }
+            }
+        }
+        if added > 0 {
+            self.put(document)?;
+        }
+        Ok(added)
+    }
+
+    /// Who has to be satisfied with a role's signatures. Of a new root, the one before it, too [TUF 5.3.4].
+    pub(super) fn authorities_for_signing(&self, role: &RoleName) -> Vec<Authority> {
+        let all = self.all_staged();
+        let view = View { repository: self, chosen: &all };
+        let mut authorities: Vec<Authority> = view.authorities(role).into_iter().map(|(_, a)| a).collect();
+        if *role == RoleName::Root {
+            let before = self.published.get(&RoleName::Root).and_then(Document::root);
+            authorities.extend(before.and_then(|root| Authority::in_root(root, &RoleName::Root)));
+        }
+        authorities
+    }
+}
+
+/// The usable keys of a role.
+pub(super) fn keys_of(authority: &Authority) -> Vec<(KeyId, PublicKey)> {
+    let key = |id: &KeyId| Some((id.clone(), authority.keys.get(id).and_then(Key::usable)?.clone()));
+    authority.ids().iter().filter_map(key).collect()
+}
+
+/// A member that is an object.
+pub(super) fn object<'s>(
+    of: &'s mut Map<String, Value>,
+    key: &'static str,
+) -> Result<&'s mut Map<String, Value>, PublishError> {
+    of.get_mut(key).and_then(Value::as_object_mut).ok_or_else(|| odd(key))
+}
+
+pub(super) fn odd(key: &'static str) -> PublishError {
+    PublishError::Usage(format!("the role's metadata has no {key} of the usual form"))
+}
