@@ -6,7 +6,7 @@
 //!
 //! A key service or a token takes the place of a file by another `KeySource` of tough.
 
-#![allow(clippy::print_stdout, reason = "an example may print")]
+#![allow(clippy::print_stdout, reason = "it is a command")]
 
 use std::env;
 use std::error::Error;

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
 
-#[allow(dead_code, unreachable_pub, clippy::print_stdout, reason = "its `main` is for the command")]
+#[allow(dead_code, unreachable_pub, reason = "its `main` is for the command")]
 #[path = "../examples/publish.rs"]
 mod example;
 
