@@ -69,6 +69,9 @@ impl Contents {
         for item in at.field("images").map_err(shape)?.items().map_err(shape)? {
             contents.images.push(image(item.string().map_err(shape)?)?);
         }
+        if contents.images.is_empty() {
+            return Err("it names no image".to_owned());
+        }
         for item in at.field("archives").map_err(shape)?.items().map_err(shape)? {
             let file = item.field("file").map_err(shape)?.string().map_err(shape)?.to_owned();
             if !is_archive_name(&file) {
@@ -186,6 +189,7 @@ mod tests {
             ("\"left_out\"", "\"left\""),
             ("\"targets/x\"", "1"),
             ("{", "["),
+            ("\"docker.io/library/alpine:latest\",\n    \"registry.example/app:1\"", ""),
         ] {
             assert!(text.contains(good) && Contents::parse(text.replacen(good, bad, 1).as_bytes()).is_err(), "{bad}");
         }
