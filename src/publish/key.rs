@@ -192,7 +192,7 @@ impl KeyFile {
                 signer_of(der.as_bytes(), &shown)
             }
             "RSA PRIVATE KEY" => parse_keypair(text.as_bytes())
-                .map(|pair| Box::new(pair) as Box<dyn Sign>)
+                .map(|pair| -> Box<dyn Sign> { Box::new(pair) })
                 .map_err(|_| unusable("it is no RSA key that can sign")),
             label => Err(unusable(&format!(
                 "its PEM label is {}, expected \"PRIVATE KEY\" (openssl pkcs8 -topk8 -nocrypt makes that of others)",
@@ -245,7 +245,7 @@ fn signer_of(der: &[u8], file: &str) -> Result<Box<dyn Sign>, KeyError> {
     };
     let document = SecretDocument::try_from(der).map_err(|_| unusable())?;
     let pem = document.to_pem(PrivateKeyInfoRef::PEM_LABEL, LineEnding::LF).map_err(|_| unusable())?;
-    parse_keypair(pem.as_bytes()).map(|pair| Box::new(pair) as Box<dyn Sign>).map_err(|_| unusable())
+    parse_keypair(pem.as_bytes()).map(|pair| -> Box<dyn Sign> { Box::new(pair) }).map_err(|_| unusable())
 }
 
 /// A public key as metadata lists it.
