@@ -2,6 +2,7 @@
 
 #![cfg(feature = "publish")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
+#![allow(clippy::arithmetic_side_effects, reason = "tests state what they expect")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
