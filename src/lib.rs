@@ -63,8 +63,10 @@
 //!
 //! Numbers that bound untrusted input are in [`limits`], and can be changed.
 
+pub mod bundle;
 pub mod client;
 pub mod digest;
+mod disk;
 pub mod image;
 pub mod limits;
 pub mod map;
