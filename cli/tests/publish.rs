@@ -1,7 +1,6 @@
 //! `plimsoll repository`: from the publisher's command to the verifier's verdict.
 
 #![cfg(feature = "publish")]
-<<<<<<< HEAD
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -9,10 +8,6 @@
     clippy::arithmetic_side_effects,
     reason = "tests state what they expect"
 )]
-=======
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
-#![allow(clippy::arithmetic_side_effects, reason = "tests state what they expect")]
->>>>>>> bundle2
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

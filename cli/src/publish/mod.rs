@@ -203,7 +203,6 @@ fn outcome_text(outcome: &Outcome) -> String {
     text
 }
 
-#[expect(clippy::indexing_slicing, reason = "a new key of an object, which is made")]
 fn outcome_json(outcome: &Outcome) -> Value {
     let published = outcome.published.iter().map(|(role, version)| json!({"role": role.as_str(), "version": version}));
     let waiting = outcome.waiting.iter().map(|waiting| {
