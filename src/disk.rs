@@ -8,6 +8,7 @@ use std::path::Path;
 pub(crate) const TEMPORARY: &str = ".new-";
 
 /// A new file that others may read, as far as the user's mask allows: what it becomes is for everybody.
+#[cfg(feature = "publish")]
 pub(crate) fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY);

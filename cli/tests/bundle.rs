@@ -618,6 +618,22 @@ fn a_bundle_of_a_flat_repository_is_made_and_read_by_its_template() {
     gap.ok(&[&verify[..], &flat, &["--time", NOW]].concat());
 }
 
+#[test]
+fn the_page_about_bundles_shows_what_the_command_prints() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/bundle.md")).unwrap();
+    let commands: Vec<Vec<&str>> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("cargo run --release -- "))
+        .map(|line| line.split(' ').collect())
+        .collect();
+    let gap = Gap::new("page");
+    std::os::unix::fs::symlink(samples("."), gap.path("test-repos")).unwrap();
+    let printed: Vec<String> =
+        commands.iter().map(|command| gap.ok(&[command, &["--time", NOW][..]].concat())).collect();
+    let shown = page.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!((printed.len(), printed[1].as_str()), (2, shown));
+}
+
 /// Imports until the `n`th call of this kind, and is killed there. False if there are not as many.
 fn killed_at(gap: &Gap, call: &str, n: u32) -> bool {
     let mut command = Command::new("strace");

@@ -58,8 +58,6 @@ pub(super) fn check(terms: &Terms, bundle: &Path, report: &mut Report) -> Result
     there.is_accounted_for(CONTENTS);
     let metadata = there.metadata(&trusted, &terms.root)?;
     let (targets, left_out) = there.targets(&trusted, &files, &contents)?;
-    let mut platforms: Vec<_> = files.iter().flat_map(|files| files.platforms.iter().cloned()).collect();
-    platforms.dedup();
     let archives = Archives { terms, source: &source, time: start, images: &contents.images };
     let left_out_archives = there.archives(&archives, &contents, report)?;
     let names = left_out.iter().filter_map(|(names, _)| Some(format!("{TARGETS}{}", names.first()?)));

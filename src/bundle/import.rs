@@ -171,8 +171,8 @@ impl RootsThere {
         let mut versions = BTreeSet::new();
         for entry in entries {
             let name = entry.map_err(|error| unreadable(&folder, &error))?.file_name();
-            let version = name.to_str().and_then(|name| name.strip_suffix(".root.json")?.parse::<u64>().ok());
-            versions.extend(version);
+            let version = name.to_str().and_then(|name| name.strip_suffix(".root.json"));
+            versions.extend(version.and_then(|text| text.parse::<u64>().ok().filter(|n| n.to_string() == text)));
         }
         Ok(Self { versions })
     }
