@@ -45,7 +45,8 @@
 //! ```
 //!
 //! [`verify`] is the paved road through all of it. Each stage can be used on its own: [`trust`] does no I/O, so an async program can
-//! drive it; [`client::Source`] brings a repository from elsewhere; [`map`] lets several repositories decide together; [`image`] checks
+//! drive it; [`client::Source`] brings a repository from elsewhere; [`map`] lets several repositories decide together; [`bundle`] carries what some
+//! images need across an air gap; [`template`] says where the files of an image are in repositories of other layouts; [`image`] checks
 //! an archive in memory, and [`image::write`](mod@image::write) hands on what was verified.
 //!
 //! # Features
@@ -53,7 +54,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `http` | `client::HttpSource`: repositories over HTTP and HTTPS, blocking, with rustls on ring. Off by default |
-//! | `publish` | `publish`: repositories written, signed and kept up to date, with keys in files or behind tough's key sources. Brings what `tough` brings. Off by default |
+//! | `publish` | the module `publish`: repositories written, signed and kept up to date, with keys in files or behind tough's key sources. Brings what `tough` brings. Off by default |
 //! | `tough` | `client::ToughSource`: repositories through any transport of the TUF library tough, blocking. Brings tough, tokio and a C library. Off by default |
 //!
 //! # What it does not do
@@ -63,8 +64,10 @@
 //!
 //! Numbers that bound untrusted input are in [`limits`], and can be changed.
 
+pub mod bundle;
 pub mod client;
 pub mod digest;
+mod disk;
 pub mod image;
 pub mod limits;
 pub mod map;

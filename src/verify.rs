@@ -59,7 +59,7 @@ enum Authority<S> {
 type SignedFile<'f> = dyn FnMut(&ImageName, &str) -> Result<Vec<u8>, Stop> + 'f;
 
 /// Why a verdict is not "trusted".
-enum Stop {
+pub(crate) enum Stop {
     Untrusted(Vec<Finding>),
     Undecided(Vec<Finding>),
 }

@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests state what they expect")]
 
+#[allow(dead_code, unreachable_pub, reason = "its `main` is for the command")]
+#[path = "../examples/publish.rs"]
+mod example;
+
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -136,6 +140,21 @@ fn tough_reads_what_is_written_here_as_far_as_it_reads_the_layout() {
     assert_eq!(found(&desk.site(), "registry.example/app/1/manifest.json").unwrap(), b"in a folder");
     assert_eq!(runtime.block_on(read_by_tough(&desk.site(), "notes.txt")).unwrap(), b"for everybody");
     assert!(runtime.block_on(read_by_tough(&desk.site(), "registry.example/app/1/manifest.json")).is_err());
+}
+
+#[test]
+fn the_example_signs_an_archive() {
+    let desk = Desk::new();
+    drop(desk.repository());
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-repos/good/app.tar");
+    let image = "registry.example/team/app:1.4".parse().unwrap();
+    let keys = ["targets", "snapshot", "timestamp"].map(|name| desk.key_path(name).display().to_string());
+    let outcome = example::sign(&desk.site(), &archive, &image, &keys).unwrap();
+    assert!(!outcome.published.is_empty() && outcome.waiting.is_empty(), "{outcome:?}");
+    let root = fs::read(desk.site().join("metadata/1.root.json")).unwrap();
+    let client = Client::new(root, DirSource::repository(&desk.site()).unwrap(), Store::in_memory());
+    let verdict = plimsoll::verify::Verifier::new(client).with_image(image).verify(&archive);
+    assert!(verdict.is_trusted(), "{verdict}");
 }
 
 #[test]

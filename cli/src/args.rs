@@ -32,6 +32,9 @@ pub(crate) enum Command {
     /// Verify an image archive, and write exactly what was verified as a new archive
     #[command(after_help = EXPORT_HELP)]
     Export(Box<Export>),
+    /// Carry what some images need, and their archives, across an air gap
+    #[command(subcommand)]
+    Bundle(Box<crate::bundle::BundleCommand>),
     /// Write a TUF repository: sign images, delegate, rotate keys
     #[cfg(feature = "publish")]
     #[command(subcommand)]

@@ -4,6 +4,7 @@
 //! one JSON object whatever happens; where it takes an exported archive, standard error is.
 
 mod args;
+mod bundle;
 mod export;
 mod input;
 mod load;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
             let show = if export::is_standard_output(&arguments) { show::verdict_aside } else { show::verdict };
             show(&verdict, arguments.verify.format)
         }
+        Ok(Arguments { command: Command::Bundle(command) }) => bundle::bundle(&command),
         #[cfg(feature = "publish")]
         Ok(Arguments { command: Command::Repository(command) }) => publish::repository(&command),
         #[cfg(feature = "publish")]
@@ -116,7 +118,7 @@ fn asked_for_help_alone() -> bool {
     if std::env::args_os().nth(1).is_some_and(|command| command == "repository" || command == "key") {
         return true;
     }
-    let alone = ["verify", "load", "export", "help", "--help", "-h", "--version", "-V"];
+    let alone = ["verify", "load", "export", "bundle", "create", "import", "help", "--help", "-h", "--version", "-V"];
     std::env::args_os().skip(1).all(|argument| alone.iter().any(|a| argument == *a))
 }
 

@@ -477,10 +477,14 @@ fn role_file(request: &RoleRequest, root: &Root) -> String {
     file_name(request, root.consistent_snapshot())
 }
 
-/// The name of a role's file below `metadata/` [TUF 6.2].
 fn file_name(request: &RoleRequest, consistent: bool) -> String {
-    let role = encoded(request.role().as_str());
-    if consistent { format!("{}.{role}.json", request.version()) } else { format!("{role}.json") }
+    metadata_name(request.role().as_str(), request.version(), consistent)
+}
+
+/// The name of the file of a role other than the timestamp below `metadata/` [TUF 6.2].
+pub(crate) fn metadata_name(role: &str, version: u64, consistent: bool) -> String {
+    let role = encoded(role);
+    if consistent { format!("{version}.{role}.json") } else { format!("{role}.json") }
 }
 
 /// The names that a target's file may have below `targets/`: with consistent snapshots, any of its hashes is before the file name
@@ -516,7 +520,7 @@ pub fn encoded(name: &str) -> String {
     out
 }
 
-fn read_bounded(reader: Box<dyn Read + '_>, file: &str, limit: u64) -> Result<Vec<u8>, ClientError> {
+pub(crate) fn read_bounded(reader: Box<dyn Read + '_>, file: &str, limit: u64) -> Result<Vec<u8>, ClientError> {
     let mut bytes = Vec::new();
     let read = reader.take(limit.saturating_add(1)).read_to_end(&mut bytes);
     read.map_err(|source| SourceError::reading(file, source))?;

@@ -75,6 +75,24 @@ impl Store {
         Self(Place::Memory(Mutex::default()))
     }
 
+    /// A copy in memory: what a refresh would do to this store can be seen there, and leaves it as it is. A folder that there is not is an empty store.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](Self::lock), and if a file of it cannot be read.
+    pub(crate) fn copy_in_memory(&self, wait: Duration, limit: u64) -> Result<Self, StoreError> {
+        let mut copy = Files::new();
+        if !matches!(&self.0, Place::Folder(path) if !path.exists()) {
+            let store = self.lock(wait)?;
+            for name in store.names()? {
+                if let Some(bytes) = store.read(&name, limit)? {
+                    copy.insert(name, bytes);
+                }
+            }
+        }
+        Ok(Self(Place::Memory(Mutex::new(copy))))
+    }
+
     /// Takes the lock, waiting for at most `wait`.
     ///
     /// # Errors
@@ -104,6 +122,30 @@ enum Locked<'s> {
 }
 
 impl LockedStore<'_> {
+    /// The files that it holds, those in `roots/` too.
+    fn names(&self) -> Result<Vec<String>, StoreError> {
+        let path = match &self.0 {
+            Locked::Memory(files) => return Ok(files.keys().cloned().collect()),
+            Locked::Folder { path, .. } => path,
+        };
+        let mut names = Vec::new();
+        for below in ["", "roots/"] {
+            let folder = path.join(below);
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(failed("list", &folder, source)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(|source| failed("list", &folder, source))?;
+                // Names of its own are all ASCII; anything else was not put there by it.
+                let (is_file, name) = (entry.path().is_file(), entry.file_name().into_string());
+                names.extend(name.ok().filter(|name| is_file && name != LOCK).map(|name| format!("{below}{name}")));
+            }
+        }
+        Ok(names)
+    }
+
     /// Reads a file of at most `limit` bytes. A longer one was not written by this store and counts as missing.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::encoded;
 use crate::digest::{HashingReader, Sha256};
+use crate::disk::{self, TEMPORARY, exchange, temporary};
 use crate::metadata::RoleName;
 use crate::metadata::roles::TargetFile;
 use crate::publish::error::PublishError;
@@ -33,7 +34,6 @@ const METADATA: &str = "metadata";
 const TARGETS: &str = "targets";
 const STAGED: &str = "staged";
 const LOCK: &str = "lock";
-const TEMPORARY: &str = ".new-";
 /// The new `metadata` before it takes its place, and the old one after that.
 const NEXT: &str = ".new-metadata";
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -333,31 +333,6 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
     file.persist(path).map(drop).map_err(|e| io(e.error))
 }
 
-/// A new file that others may read, as far as the user's mask allows: what is published is for everybody.
-fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
-}
-
-#[cfg(target_os = "linux")]
-fn exchange(a: &Path, b: &Path) -> io::Result<bool> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    use rustix::io::Errno;
-    match renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(true),
-        Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => Ok(false),
-        Err(e) => Err(e.into()),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn exchange(_: &Path, _: &Path) -> io::Result<bool> {
-    Ok(false)
-}
-
 fn create_parent(path: &Path) -> Result<(), PublishError> {
     let Some(parent) = path.parent() else { return Ok(()) };
     fs::create_dir_all(parent).map_err(|source| failed("create", parent, source))
@@ -371,9 +346,7 @@ fn remove_empty_folders(top: &Path, path: &Path) {
 
 /// A rename lasts only once its folder is on disk.
 fn sync(folder: &Path) -> Result<(), PublishError> {
-    #[cfg(unix)]
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| failed("sync", folder, source))?;
-    Ok(())
+    disk::sync(folder).map_err(|source| failed("sync", folder, source))
 }
 
 /// The names in a folder, sorted; none if there is no such folder.

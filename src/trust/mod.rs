@@ -408,6 +408,18 @@ impl Trusted {
         self.delegated.get(role)?.get(delegator).map(AsRef::as_ref)
     }
 
+    /// The delegated targets files that searches have loaded, by name of their role. One role has one file, whoever delegates to it.
+    pub(crate) fn loaded(&self) -> impl Iterator<Item = (&str, &Signed<Targets>)> {
+        self.delegated.iter().filter_map(|(role, by)| Some((role.as_str(), by.values().next()?.as_ref())))
+    }
+
+    /// The file of a role that has signed a target, as its search has found it.
+    pub(crate) fn signer(&self, found: &Found) -> &Signed<Targets> {
+        let chain = found.delegations();
+        let last = chain.iter().zip(chain.iter().skip(1)).next_back();
+        last.and_then(|(delegator, role)| self.delegated(delegator.as_str(), role.as_str())).unwrap_or(&self.targets)
+    }
+
     /// What this update is judged by.
     #[must_use]
     pub fn rules(&self) -> &Rules {

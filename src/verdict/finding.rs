@@ -8,6 +8,7 @@ use crate::image::error::Refusal;
 use crate::image::write::WriteError;
 use crate::map::{Answer, Disagreement, LookupError, Says, Unreached};
 use crate::name::ImageName;
+use crate::text::escaped;
 use crate::trust::{Found, TrustError};
 
 /// One reason why an image is not trusted, or why that could not be decided.
@@ -33,6 +34,11 @@ impl Finding {
 
     pub(crate) fn about(self, subject: impl Into<String>) -> Self {
         Self { subject: Some(subject.into()), ..self }
+    }
+
+    /// The same, of a file that the message is to name.
+    pub(crate) fn in_file(self, file: &str) -> Self {
+        Self { message: format!("{}: {}", escaped(file), self.message), ..self }
     }
 
     /// Why a map did not lead to a target.

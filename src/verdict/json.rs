@@ -25,7 +25,7 @@ impl Verdict {
 const UNWRITABLE: &str = r#"{"schema": "plimsoll/verdict/v1", "verdict": "undecided", "findings": []}"#;
 
 /// JSON lets the characters from U+007F on stand for themselves, and terminals obey some of them. Outside of strings there are none.
-fn without_control(json: &str) -> String {
+pub(crate) fn without_control(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if c == '\n' || !is_unprintable(c) {

@@ -10,6 +10,7 @@ mod text;
 
 pub use self::finding::Finding;
 pub(crate) use self::finding::with_causes;
+pub(crate) use self::json::without_control;
 pub(crate) use self::report::{ArchiveReport, HandedOn, MetadataReport, Report, RepositoryReport};
 pub use self::report::{Exported, Loaded};
 use crate::image::VerifiedImage;

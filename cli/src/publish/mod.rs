@@ -21,6 +21,7 @@ use plimsoll::publish::{
 };
 use plimsoll::template::{TargetPaths, TemplateError};
 use plimsoll::text::{escaped, quoted};
+use plimsoll::trust::TrustError;
 use serde_json::{Value, json};
 
 use self::args::{Add, AddFile, Change, Delegate, Discard, Place, Remove, Rotate, Sign, Status};
@@ -58,7 +59,12 @@ impl Failed {
 
     fn text(&self) -> String {
         match self {
-            Self::Publish(error) => chain(error),
+            Self::Publish(error) => match error {
+                PublishError::Refused(TrustError::Expired { role, .. }) => {
+                    format!("{}; `plimsoll repository sign {role} --renew` makes a new version of it", chain(error))
+                }
+                error => chain(error),
+            },
             Self::Print(error) => format!("cannot write to standard output: {error}"),
         }
     }
