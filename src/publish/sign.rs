@@ -130,11 +130,18 @@ impl Repository {
         let is_ours = self.is_ours(role, signers);
         let document = self.effective(role).ok_or_else(|| PublishError::NoRole(role.to_string()))?;
         let document = document.changed(version, life, change)?;
-        self.put(document)?;
-        if is_ours {
-            self.add_signatures(role, signers)?;
+        // Written once, with its signatures: killed in between, it would be nobody's the next time.
+        let before = self.staged.insert(role.clone(), document.clone());
+        let added = if is_ours { self.add_signatures(role, signers) } else { Ok(0) };
+        match added {
+            Ok(0) => self.put(document),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.staged.remove(role);
+                self.staged.extend(before.map(|before| (role.clone(), before)));
+                Err(error)
+            }
         }
-        Ok(())
     }
 
     /// Whether what is staged of a role, if anything, is signed by a key at hand, whichever keys the role is about to have.
