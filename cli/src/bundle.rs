@@ -105,6 +105,10 @@ pub(crate) struct Import {
     #[arg(long, value_name = "DIR")]
     into: PathBuf,
 
+    /// Go on even if images that the repository serves already, and the bundle is not for, cannot be verified there any more
+    #[arg(long)]
+    leave_behind: bool,
+
     #[command(flatten)]
     judgement: Judgement,
 }
@@ -128,7 +132,8 @@ pub(crate) fn bundle(command: &BundleCommand) -> ExitCode {
         BundleCommand::Import(import) => (
             &import.judgement,
             run("import", &import.judgement, &import.bundle, |terms| {
-                Ok(bundle::import(terms, &import.bundle, &import.into))
+                let terms = if import.leave_behind { terms.clone().leaving_others_behind() } else { terms.clone() };
+                Ok(bundle::import(&terms, &import.bundle, &import.into))
             }),
         ),
     };

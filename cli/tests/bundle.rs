@@ -449,6 +449,49 @@ fn a_bundle_in_which_anything_was_changed_is_refused_and_nothing_of_it_imported(
 }
 
 #[test]
+fn an_import_for_one_image_leaves_no_other_behind() {
+    let gap = Gap::with_old_image("others", &[]);
+    let other = "registry.example/other/app:1";
+    let manifest = samples("source/app.manifest.json");
+    let sign_manifest = |image: &str, role: &str| {
+        gap.repository("add-file", &[&manifest, "--image", image, "--as", "manifest.json", "--role", role]);
+    };
+    sign_manifest(other, "other");
+    gap.create("both", &["--image", other]).trusted();
+    gap.import("both", "local", "store", &[]).trusted();
+
+    // A new version of the other's file: a bundle without it would leave the other without a role, and without its file.
+    fs::write(gap.path("packages.spdx.json"), "{ }").unwrap();
+    gap.repository("add-file", &["packages.spdx.json", "--image", other, "--role", "other"]);
+    let before = gap.files("local");
+    gap.create("one", &[]).trusted();
+    gap.import("one", "local", "store", &[]).refused(2, "bundle-leaves-behind");
+    assert_eq!(gap.files("local"), before);
+    // Where there is nothing of the other, nothing of it is missed.
+    gap.import("one", "fresh", "fresh-store", &[]).trusted();
+    gap.create("both-again", &["--image", other]).trusted();
+    gap.import("both-again", "local", "store", &[]).trusted();
+
+    // The same where the top-level role signs the file itself, so that the role is there and its file is not.
+    gap.repository("remove", &["--image", other]);
+    gap.repository("add-file", &["packages.spdx.json", "--image", "registry.example/top/app:1", "--role", "targets"]);
+    sign_manifest("registry.example/top/app:1", "targets");
+    let top = ["--image", "registry.example/top/app:1"];
+    gap.create("top", &top).trusted();
+    // Nobody can say of the other's role any more what it was for, but the operator can.
+    gap.import("top", "local", "store", &[]).refused(2, "bundle-leaves-behind");
+    gap.import("top", "local", "store", &["--leave-behind"]).trusted();
+    fs::remove_dir_all(gap.path("local")).unwrap();
+    gap.import("top", "local", "store", &[]).trusted();
+    fs::write(gap.path("packages.spdx.json"), "{  }").unwrap();
+    gap.repository("add-file", &["packages.spdx.json", "--image", "registry.example/top/app:1", "--role", "targets"]);
+    gap.create("not-top", &[]).trusted();
+    gap.import("not-top", "local", "store", &[]).refused(2, "bundle-leaves-behind");
+    gap.create("top-again", &top).trusted();
+    gap.import("top-again", "local", "store", &[]).trusted();
+}
+
+#[test]
 fn one_flipped_bit_anywhere_in_a_signed_part_of_a_bundle_is_refused() {
     let gap = Gap::with_old_image("flipped", &[]);
     gap.create("b", &[]).trusted();

@@ -17,6 +17,7 @@ use super::archive::Archives;
 use super::check::{Checked, check, check_target_file, untrusted};
 use super::contents::{ARCHIVES, METADATA, TARGETS, listing};
 use super::create::{copy, sync_all};
+use super::others::are_still_served;
 use super::report::Report;
 use super::{Terms, unreadable, unwritable};
 use crate::client::{DirSource, Undecided, metadata_name, read_bounded};
@@ -68,6 +69,9 @@ fn from_copy(terms: &Terms, new: &Path, into: &Path, report: &mut Report) -> Res
     }
     is_not_behind(&checked, new, into)?;
     is_complete(terms, &checked, new, into)?;
+    if !terms.leaves_others_behind {
+        are_still_served(&checked.trusted, new, into)?;
+    }
 
     for name in checked.targets.keys() {
         put(new, into, &format!("{TARGETS}{name}"))?;

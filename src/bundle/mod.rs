@@ -22,6 +22,7 @@ mod contents;
 mod create;
 mod files;
 mod import;
+mod others;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub struct Terms {
     remembers_time: bool,
     target_paths: TargetPaths,
     limits: ArchiveLimits,
+    leaves_others_behind: bool,
 }
 
 impl Terms {
@@ -64,6 +66,7 @@ impl Terms {
             remembers_time: false,
             target_paths: TargetPaths::default(),
             limits: ArchiveLimits::default(),
+            leaves_others_behind: false,
         }
     }
 
@@ -101,6 +104,12 @@ impl Terms {
     #[must_use]
     pub fn with_limits(self, limits: ArchiveLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Lets [`import`] go on where images that the repository serves, and the bundle is not for, would be left without a verdict.
+    #[must_use]
+    pub fn leaving_others_behind(self) -> Self {
+        Self { leaves_others_behind: true, ..self }
     }
 
     fn client<S: Source>(&self, source: S, store: Store) -> Client<S> {
