@@ -23,6 +23,8 @@ use crate::text::quoted;
 pub const DEFAULT: &str = "{host}/{repository}/{tag}/{file}";
 /// No path of a target is longer on any file system in use; a template is a part of it.
 const TEMPLATE_MAX: usize = 1024;
+/// A file name has up to 255 bytes on the file systems in use, of which a SHA-256 and its dot take 65 in front.
+const FILE_MAX: usize = 190;
 /// What a digest looks like in the place of a tag.
 const DIGEST: &str = "@sha256-";
 /// What stands for `/` in the repository of a flat template.
@@ -108,8 +110,8 @@ pub enum TemplateError {
         /// The first such character.
         found: String,
     },
-    /// A file that no path is made for: empty, `.`, `..`, or with `/`, `\`, `~` or a control character in it.
-    #[error("{}: expected a file name without /, \\, ~ and control characters", quoted(.0))]
+    /// A file that no path is made for: empty, `.`, `..`, or with `/`, `\`, `~` or a control character in it, or of more than 190 bytes.
+    #[error("{}: expected a file name of at most {FILE_MAX} bytes without /, \\, ~ and control characters", quoted(.0))]
     FileName(String),
 }
 
@@ -324,7 +326,7 @@ fn tag(image: &ImageName) -> String {
 }
 
 fn is_file_name(file: &str) -> bool {
-    !matches!(file, "" | "." | "..") && file.chars().all(is_file_character)
+    !matches!(file, "" | "." | "..") && file.len() <= FILE_MAX && file.chars().all(is_file_character)
 }
 
 fn is_file_character(c: char) -> bool {
@@ -423,10 +425,10 @@ mod tests {
     fn a_file_that_could_be_taken_for_something_else_has_no_path() {
         let paths = TargetPaths::default();
         let name = ImageName::parse("alpine").unwrap();
-        for file in ["", ".", "..", "a/b", "a\\b", "a~b", "a\0", "a\n", "\u{9b}"] {
+        for file in ["", ".", "..", "a/b", "a\\b", "a~b", "a\0", "a\n", "\u{9b}", &"a".repeat(191)] {
             assert_eq!(paths.path(&name, file), Err(TemplateError::FileName(file.to_owned())), "{file:?}");
         }
-        for file in ["...", ".a", "a:b", "ü", "manifest.linux-arm64-v8.json", "a b"] {
+        for file in ["...", ".a", "a:b", "ü", "manifest.linux-arm64-v8.json", "a b", &"a".repeat(190)] {
             assert!(paths.path(&name, file).is_ok(), "{file:?}");
         }
     }
