@@ -57,7 +57,7 @@ fn classic_with_a_repeated_layer() {
 fn the_sample_that_docker_saved() {
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("test-repos/source");
     let read = |name: &str| std::fs::read(source.join(name)).unwrap();
-    flip_every_bit_of(support::samples::IMAGE, &read("app.manifest.json"), &read("app.tar"));
+    flip_every_bit_of("registry.example/team/app:1.4", &read("app.manifest.json"), &read("app.tar"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod image;
 #[cfg(feature = "publish")]
 pub mod published;
 pub mod repo;
+#[cfg(feature = "publish")]
 pub mod samples;
 pub mod server;
 pub mod source;

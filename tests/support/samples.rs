@@ -8,7 +8,6 @@ use std::path::Path;
 
 use serde_json::json;
 
-#[cfg(feature = "publish")]
 use super::published::Published;
 use super::repo::{Repo, Signer};
 
@@ -38,7 +37,6 @@ const MAPS: [(&str, &str, &str); 5] = [
 /// All files, by path below `test-repos/`.
 ///
 /// The repositories are published as a publisher would; what no publisher would make is forged by hand from the same keys.
-#[cfg(feature = "publish")]
 pub fn files(source: &Path) -> BTreeMap<String, Vec<u8>> {
     let read = |name: &str| fs::read(source.join(name)).unwrap();
     let (app, old) = (read("app.tar"), read("app-old.tar"));
