@@ -50,23 +50,24 @@ fn public(keys: &[Signer]) -> Vec<PublicKeyFile> {
     signers(keys).public().cloned().collect()
 }
 
-fn role(keys: &[Signer]) -> RolePlan {
-    RolePlan { keys: public(keys), threshold: keys.len() as u64, valid_for: Some(valid_for()) }
+fn role(keys: &[Signer], valid_for: TimeDelta) -> RolePlan {
+    RolePlan { keys: public(keys), threshold: keys.len() as u64, valid_for: Some(valid_for) }
 }
 
 fn at(time: &str) -> DateTime<Utc> {
     time.parse().unwrap()
 }
 
-fn valid_for() -> TimeDelta {
-    at(EXPIRES) - at(PUBLISHED)
-}
-
 impl Published {
     /// Root by two keys, a team with two keys for everything below `registry.example/team/`, one signed image.
     pub fn vendor(manifest: &[u8]) -> Self {
+        Self::of_vendor(manifest, PUBLISHED, EXPIRES)
+    }
+
+    /// The same, published at a time and with timestamps that are good until another.
+    pub fn of_vendor(manifest: &[u8], now: &str, timestamp: &str) -> Self {
         let keys = [&ROOTS[..], &[TIMESTAMP, SNAPSHOT, TARGETS], &TEAM].concat();
-        let mut published = Self::new(keys, &ROOTS, &[TARGETS], &[SNAPSHOT], &[TIMESTAMP]);
+        let mut published = Self::new(keys, [&ROOTS, &[TARGETS], &[SNAPSHOT], &[TIMESTAMP]], now, timestamp);
         published.delegate_to_team();
         published.sign_image("team", manifest);
         published
@@ -89,15 +90,21 @@ impl Published {
 
     fn of_security(keys: &[Signer]) -> Self {
         let [root, timestamp, snapshot, targets] = SECURITY;
-        Self::new(keys.to_vec(), &[root], &[targets], &[snapshot], &[timestamp])
+        Self::new(keys.to_vec(), [&[root], &[targets], &[snapshot], &[timestamp]], PUBLISHED, EXPIRES)
     }
 
-    fn new(keys: Vec<Signer>, root: &[Signer], targets: &[Signer], snapshot: &[Signer], timestamp: &[Signer]) -> Self {
-        let published = Self { folder: tempfile::tempdir().unwrap(), signers: keys, now: at(PUBLISHED) };
-        let (root, targets, snapshot, timestamp) = (role(root), role(targets), role(snapshot), role(timestamp));
+    /// `roles` has the keys of root, targets, snapshot and timestamp; `timestamp` says when the timestamp expires.
+    fn new(keys: Vec<Signer>, roles: [&[Signer]; 4], now: &str, timestamp: &str) -> Self {
+        let published = Self { folder: tempfile::tempdir().unwrap(), signers: keys, now: at(now) };
+        let [root, targets, snapshot] = [0, 1, 2].map(|i| role(roles[i], published.valid_for()));
+        let timestamp = role(roles[3], at(timestamp) - published.now);
         let plan = Plan { root, targets, snapshot, timestamp, target_path: None };
         Repository::create(&published.site(), &plan, &signers(&published.signers), published.now).unwrap();
         published
+    }
+
+    fn valid_for(&self) -> TimeDelta {
+        at(EXPIRES) - self.now
     }
 
     fn site(&self) -> PathBuf {
@@ -117,7 +124,7 @@ impl Published {
             keys: public(&TEAM),
             threshold: 2,
             terminating: true,
-            valid_for: Some(valid_for()),
+            valid_for: Some(self.valid_for()),
         };
         repository.delegate(&delegation, &signers).unwrap();
     }
@@ -129,12 +136,6 @@ impl Published {
         repository.add_targets(vec![target], Some(role), &signers).unwrap();
         let outcome = repository.publish(&signers, Renewal::None).unwrap();
         assert!(outcome.waiting.is_empty(), "{outcome:?}");
-    }
-
-    /// From now on it is another time, and timestamps are good for so many days.
-    pub fn renew_timestamp(&mut self, time: &str, days: i64) {
-        self.now = at(time);
-        self.open().0.renew("timestamp", Some(TimeDelta::days(days))).unwrap();
     }
 
     pub fn copy(&self) -> Self {

@@ -46,8 +46,7 @@ pub fn files(source: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut good = before.copy();
     good.sign_image("team", &manifest);
     // A mirror that was frozen: the last timestamp that it got was good for a week.
-    let mut expired = before.copy();
-    expired.renew_timestamp("2026-11-13T00:00:00Z", 7);
+    let mut expired = Published::of_vendor(&old_manifest, "2026-11-13T00:00:00Z", "2026-11-20T00:00:00Z");
     expired.sign_image("team", &manifest);
 
     let security_before = Published::security(&old_manifest);
