@@ -643,6 +643,13 @@ fn new_keys_are_carried_across_and_another_repository_is_not_overwritten() {
     gap.bundle(&[&["import", "foreign", "--into", "local"][..], &other].concat())
         .refused(2, "repository-of-another-root");
     assert_eq!(gap.files("local"), now);
+    // Nor one that cannot be compared. An empty folder is none.
+    gap.copy("local", "rootless");
+    fs::create_dir_all(gap.path("local-2/metadata")).unwrap();
+    for version in ["1", "2"] {
+        fs::remove_file(gap.path("rootless/metadata").join(format!("{version}.root.json"))).unwrap();
+    }
+    gap.import("new", "rootless", "no-store", &[]).refused(2, "repository-of-another-root");
     gap.bundle(&[&["import", "foreign", "--into", "local-2"][..], &other].concat()).trusted();
 }
 

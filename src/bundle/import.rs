@@ -132,8 +132,9 @@ fn is_not_behind(checked: &Checked, new: &Path, into: &Path) -> Result<(), Stop>
     let limits = trusted.rules().limits();
     let there = RootsThere::in_folder(into)?;
     if there.versions.is_empty() {
-        // No repository yet; `metadata` without a root is none.
-        return Ok(());
+        // No repository yet. What has no roots cannot be compared, and may be newer.
+        let why = "there is metadata in it, and no root such as 1.root.json";
+        return if there.is_empty { Ok(()) } else { Err(of_another_root(into, why)) };
     }
     there.lead_to(checked, new, into)?;
 
@@ -162,6 +163,8 @@ fn is_not_behind(checked: &Checked, new: &Path, into: &Path) -> Result<(), Stop>
 /// The versions of the roots in a repository.
 struct RootsThere {
     versions: BTreeSet<u64>,
+    /// Whether there is no metadata at all.
+    is_empty: bool,
 }
 
 impl RootsThere {
@@ -169,16 +172,19 @@ impl RootsThere {
         let folder = into.join(METADATA);
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { versions: BTreeSet::new() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { versions: BTreeSet::new(), is_empty: true });
+            }
             Err(error) => return Err(unreadable(&folder, &error)),
         };
-        let mut versions = BTreeSet::new();
+        let (mut versions, mut is_empty) = (BTreeSet::new(), true);
         for entry in entries {
+            is_empty = false;
             let name = entry.map_err(|error| unreadable(&folder, &error))?.file_name();
             let version = name.to_str().and_then(|name| name.strip_suffix(".root.json"));
             versions.extend(version.and_then(|text| text.parse::<u64>().ok().filter(|n| n.to_string() == text)));
         }
-        Ok(Self { versions })
+        Ok(Self { versions, is_empty })
     }
 
     /// One chain with the bundle's roots, which end with the newest.
