@@ -1,7 +1,8 @@
 //! What a bundle says that it holds, and what is there.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::json;
@@ -53,7 +54,10 @@ impl Contents {
         if !found.is_file() || found.len() > CONTENTS_MAX {
             return Err(malformed(&format!("expected a file of at most {CONTENTS_MAX} bytes")));
         }
-        let bytes = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
+        // It may grow between the look at it and the reading.
+        let mut bytes = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(CONTENTS_MAX).read_to_end(&mut bytes));
+        read.map_err(|error| unreadable(&path, &error))?;
         Self::parse(&bytes).map_err(|error| malformed(&error))
     }
 
