@@ -73,6 +73,7 @@ pub mod limits;
 pub mod map;
 pub mod metadata;
 pub mod name;
+pub mod packages;
 #[cfg(feature = "publish")]
 pub mod publish;
 pub mod template;

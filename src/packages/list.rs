@@ -1,0 +1,130 @@
+//! A package list: what a publisher signs, whatever its format.
+
+use std::collections::BTreeMap;
+
+use super::error::Unreadable;
+use super::package::Package;
+use crate::digest::Sha256;
+use crate::text::quoted;
+
+/// What a list says is in an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PackageList {
+    /// The packages of the systems whose databases are read, in the order of the list; an entry that occurs twice is here twice.
+    packages: Vec<Package>,
+    /// How many other packages it names, by the type of their package URL; `""` are those without one.
+    not_compared: BTreeMap<String, usize>,
+    /// Files, by path.
+    files: BTreeMap<FilePath, Option<Sha256>>,
+}
+
+/// The path of a file below the image's root: parts with one `/` between them, none at either end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FilePath(Box<str>);
+
+impl FilePath {
+    /// Reads a path as lists write it: `./a/b`, `/a/b` and `a/b` are one.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] for a path with a `..` part or a NUL, and for one that has no part.
+    pub fn parse(text: &str) -> Result<Self, Unreadable> {
+        if text.contains('\0') || text.split('/').any(|part| part == "..") {
+            return Err(Unreadable::new(format!("the path {} holds .. or NUL", quoted(text))));
+        }
+        let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        if parts.is_empty() {
+            return Err(Unreadable::new(format!("the path {} names no file", quoted(text))));
+        }
+        Ok(Self(parts.join("/").into()))
+    }
+
+    /// The path, without a `/` at its front.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PackageList {
+    /// Adds a package.
+    pub(crate) fn push(&mut self, package: Package) {
+        self.packages.push(package);
+    }
+
+    /// Counts a package that is not compared: its package URL's type, or `""`.
+    pub(crate) fn count_other(&mut self, purl_type: &str) {
+        let count = self.not_compared.entry(purl_type.to_owned()).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Adds a file; `None` if the list has no SHA-256 of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] if the list has the path already, with another digest or without one.
+    pub(crate) fn add_file(&mut self, path: FilePath, digest: Option<Sha256>) -> Result<(), Unreadable> {
+        let shown = quoted(path.as_str()).to_string();
+        match self.files.insert(path, digest) {
+            Some(before) if before != digest => Err(Unreadable::new(format!("it gives the file {shown} two digests"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The packages of the systems whose databases are read.
+    #[must_use]
+    pub fn packages(&self) -> &[Package] {
+        &self.packages
+    }
+
+    /// How many packages it names that are not compared, by the type of their package URL; `""` for those without one.
+    #[must_use]
+    pub fn not_compared(&self) -> &BTreeMap<String, usize> {
+        &self.not_compared
+    }
+
+    /// The files, with their SHA-256 where the list has one.
+    pub fn files(&self) -> impl ExactSizeIterator<Item = (&FilePath, Option<Sha256>)> {
+        self.files.iter().map(|(path, digest)| (path, *digest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_spelling() {
+        for (text, path) in [
+            ("a", Some("a")),
+            ("./a/b", Some("a/b")),
+            ("/a/b", Some("a/b")),
+            ("//a/.//b/", Some("a/b")),
+            ("a/...", Some("a/...")),
+            ("a/../b", None),
+            ("..", None),
+            ("a\0", None),
+            ("", None),
+            ("/", None),
+            (".", None),
+        ] {
+            assert_eq!(FilePath::parse(text).ok().as_ref().map(FilePath::as_str), path, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_path_has_one_digest() {
+        let (path, a, b) = (FilePath::parse("x").unwrap(), Sha256::of(b"a"), Sha256::of(b"b"));
+        for (first, second, fine) in [
+            (Some(a), Some(a), true),
+            (None, None, true),
+            (Some(a), Some(b), false),
+            (Some(a), None, false),
+            (None, Some(a), false),
+        ] {
+            let mut list = PackageList::default();
+            list.add_file(path.clone(), first).unwrap();
+            assert_eq!(list.add_file(path.clone(), second).is_ok(), fine);
+        }
+    }
+}
