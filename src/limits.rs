@@ -142,6 +142,15 @@ pub struct ArchiveLimits {
     pub zstd_window_log: u32,
     /// What decompressing an xz stream may take; the archive chooses it. `xz -9`, with a dictionary of 64 MiB, takes 65. Default 80 MiB.
     pub xz_memory: u64,
+    /// Entries of all layers together, where packages are checked: each takes some 200 bytes of memory beside its path. A full desktop has
+    /// 500,000. Default 4,000,000.
+    pub files: usize,
+    /// The paths and link targets of these entries together. Default 512 MiB.
+    pub file_paths: u64,
+    /// One file of a package database, which is read into memory. Real ones are below 64 MiB. Default 256 MiB.
+    pub database: u64,
+    /// All files of package databases together, those that a later layer replaces counted too. Default 512 MiB.
+    pub databases: u64,
 }
 
 /// A limit and its name. Made by [`bound`], so that the name is the field's.
@@ -223,7 +232,7 @@ macro_rules! named {
 
 named! {
     control_file small_control_file manifest config special_header path entries paths documents images layers index_children names layer
-    unpacked archive ratio ratio_free zstd_window_log xz_memory
+    unpacked archive ratio ratio_free zstd_window_log xz_memory files file_paths database databases
 }
 
 impl Default for ArchiveLimits {
@@ -249,6 +258,10 @@ impl Default for ArchiveLimits {
             ratio_free: GIB,
             zstd_window_log: 27,
             xz_memory: 80 * MIB,
+            files: 4_000_000,
+            file_paths: 512 * MIB,
+            database: 256 * MIB,
+            databases: 512 * MIB,
         }
     }
 }

@@ -236,6 +236,10 @@ codes! {
     LayerDiffIdMismatch = "layer-diff-id-mismatch",
     /// A layer compressed in a way that readers undo differently: bzip2, xz, or a zstd stream that starts with a skippable frame.
     LayerCompression = "layer-compression",
+    /// The tar inside a layer is damaged, or loaders would unpack it to different files. Looked at only where packages are checked.
+    LayerTar = "layer-tar",
+    /// Loaders would make different files of the entries of a layer. Looked at only where packages are checked.
+    LayerAmbiguous = "layer-ambiguous",
     /// A compressed layer is damaged, cut or followed by something else (rule 13).
     LayerCorrupt = "layer-corrupt",
     /// The archive's index is not the signed one (rule 14).

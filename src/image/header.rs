@@ -163,15 +163,35 @@ impl<'a> RawHeader<'a> {
         size.ok_or_else(|| header_fault(at, "the size is no number, is negative or does not fit 63 bits"))
     }
 
-    pub(crate) fn name(&self, at: u64) -> Result<String, Refusal> {
+    /// The entry's name, as bytes. It may be empty.
+    pub(crate) fn name(&self, at: u64) -> Result<Vec<u8>, Refusal> {
         let name = self.text(0, 100, at)?;
         let prefix = if self.bytes(257, 265) == b"ustar\x0000" { self.text(345, 500, at)? } else { &[] };
-        let whole = if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() };
-        plain_text(&whole, at)
+        Ok(if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() })
     }
 
-    pub(crate) fn link(&self, at: u64) -> Result<String, Refusal> {
-        plain_text(self.text(157, 257, at)?, at)
+    /// Where a link leads, as bytes. It may be empty.
+    pub(crate) fn link(&self, at: u64) -> Result<Vec<u8>, Refusal> {
+        Ok(self.text(157, 257, at)?.to_vec())
+    }
+
+    /// The permissions, with setuid, setgid and the sticky bit.
+    pub(crate) fn mode(&self, at: u64) -> Result<u32, Refusal> {
+        let mode = self.number(100, 108).filter(|mode| *mode <= 0o7_777_777);
+        let mode = mode.ok_or_else(|| header_fault(at, "the mode is no number"))?;
+        // Old tars wrote the type of the file above the permissions.
+        u32::try_from(mode & 0o7777).map_err(|_| header_fault(at, "the mode is no number"))
+    }
+
+    /// The numbers of a device; `None` if a field holds no octal number.
+    pub(crate) fn device(&self) -> Option<(u64, u64)> {
+        Some((self.number(329, 337)?, self.number(337, 345)?))
+    }
+
+    /// An octal number; 0 if there is none.
+    fn number(&self, from: usize, to: usize) -> Option<u64> {
+        let field = self.bytes(from, to);
+        if field.iter().all(|b| matches!(b, 0 | b' ')) { Some(0) } else { octal(field) }
     }
 
     /// A text field up to its first NUL; only NULs may follow it.
@@ -202,8 +222,10 @@ fn octal(field: &[u8]) -> Option<u64> {
 #[derive(Default)]
 pub(crate) struct Special {
     pax: bool,
-    pub(crate) name: Option<String>,
-    pub(crate) link: Option<String>,
+    /// Whether the entry is one of a layer: there, programs write more records.
+    layer: bool,
+    pub(crate) name: Option<Vec<u8>>,
+    pub(crate) link: Option<Vec<u8>>,
     size: Option<u64>,
 }
 
@@ -214,6 +236,10 @@ pub(crate) enum Field {
 }
 
 impl Special {
+    pub(crate) fn of_layer() -> Self {
+        Self { layer: true, ..Self::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         !self.pax && self.name.is_none() && self.link.is_none()
     }
@@ -227,7 +253,7 @@ impl Special {
             return Err(header_fault(start, "two special headers that name one entry"));
         }
         let text = content.strip_suffix(b"\0").unwrap_or(content);
-        *slot = Some(plain_text(text, start)?);
+        *slot = Some(text.to_vec());
         Ok(())
     }
 
@@ -236,22 +262,13 @@ impl Special {
             return Err(header_fault(start, "two special headers for one entry"));
         }
         self.pax = true;
-        let mut keys = BTreeSet::new();
-        let mut rest = content;
-        while !rest.is_empty() {
-            let record = PaxRecord::take(&mut rest).ok_or_else(|| header_fault(start, "a malformed PAX record"))?;
-            if !keys.insert(record.key) {
-                return Err(header_fault(start, format!("the PAX record {} occurs twice", quoted(record.key))));
-            }
-            self.apply(&record, start)?;
-        }
-        Ok(())
+        pax_records(content, start)?.iter().try_for_each(|record| self.apply(record, start))
     }
 
     fn apply(&mut self, record: &PaxRecord<'_>, start: u64) -> Result<(), Refusal> {
         match record.key {
-            "path" => self.name = Some(plain_text(record.value, start)?),
-            "linkpath" => self.link = Some(plain_text(record.value, start)?),
+            "path" => self.name = Some(record.value.to_vec()),
+            "linkpath" => self.link = Some(record.value.to_vec()),
             "size" => {
                 let size = decimal(record.value).ok_or_else(|| header_fault(start, "the PAX size is no number"))?;
                 self.size = Some(size);
@@ -263,7 +280,11 @@ impl Special {
                     "a sparse file",
                 ));
             }
-            key if is_harmless(key) => {}
+            key if self.layer && is_overlay_mark(key) => {
+                let text = format!("the extended attribute {} changes what some loaders show of a folder", quoted(key));
+                return Err(header_fault(start, text));
+            }
+            key if is_harmless(key) || (self.layer && is_harmless_in_layers(record)) => {}
             key => return Err(header_fault(start, format!("the PAX record {} is not known", quoted(key)))),
         }
         Ok(())
@@ -278,6 +299,19 @@ impl Special {
             size => Ok(size.unwrap_or(in_header)),
         }
     }
+}
+
+/// The records of a PAX header, each key once.
+pub(crate) fn pax_records(content: &[u8], start: u64) -> Result<Vec<PaxRecord<'_>>, Refusal> {
+    let (mut keys, mut records, mut rest) = (BTreeSet::new(), Vec::new(), content);
+    while !rest.is_empty() {
+        let record = PaxRecord::take(&mut rest).ok_or_else(|| header_fault(start, "a malformed PAX record"))?;
+        if !keys.insert(record.key) {
+            return Err(header_fault(start, format!("the PAX record {} occurs twice", quoted(record.key))));
+        }
+        records.push(record);
+    }
+    Ok(records)
 }
 
 /// Records that do not change which file an entry is or what is in it. Others (`hdrcharset`, `SCHILY.realsize`, ...) do in some reader.
@@ -301,8 +335,23 @@ fn is_harmless(key: &str) -> bool {
     KEYS.contains(&key) || PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
-struct PaxRecord<'a> {
-    key: &'a str,
+/// What overlayfs keeps about a folder or file in its attributes: that it hides what is below, or stands for another. Where these are brought into place with
+/// the rest, the image is another.
+fn is_overlay_mark(key: &str) -> bool {
+    ["trusted.overlay.", "user.overlay."].iter().any(|mark| {
+        ["SCHILY.xattr.", "LIBARCHIVE.xattr."]
+            .iter()
+            .any(|prefix| key.strip_prefix(prefix).is_some_and(|k| k.starts_with(mark)))
+    })
+}
+
+/// SELinux labels as GNU tar of Red Hat writes them; and that names are bytes, which they are here anyway.
+fn is_harmless_in_layers(record: &PaxRecord<'_>) -> bool {
+    record.key == "RHT.security.selinux" || (record.key == "hdrcharset" && record.value == b"BINARY")
+}
+
+pub(crate) struct PaxRecord<'a> {
+    pub(crate) key: &'a str,
     value: &'a [u8],
 }
 
@@ -328,7 +377,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 }
 
 /// A name: UTF-8, not empty, without NUL.
-fn plain_text(bytes: &[u8], start: u64) -> Result<String, Refusal> {
+pub(crate) fn plain_text(bytes: &[u8], start: u64) -> Result<String, Refusal> {
     let text = std::str::from_utf8(bytes).ok().filter(|t| !t.is_empty() && !t.contains('\0'));
     text.map(str::to_owned).ok_or_else(|| {
         Refusal::new(

@@ -16,10 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::image::archive::Archive;
 use crate::image::claims::{self, ClaimedImage};
+use crate::image::contents::Wanted;
 use crate::image::docker::{self, DockerImage};
 use crate::image::documents::Reader;
 use crate::image::error::{ArchiveError, Code, Refusal};
-use crate::image::measure::{self, Layer};
+use crate::image::measure::{self, Contents, Layer};
 use crate::image::oci::{self, Layout, Top};
 use crate::image::read_at::ReadAt;
 use crate::image::tar::{Entry, Table, fold};
@@ -76,6 +77,8 @@ pub struct MeasuredInventory<R> {
     form: Form,
     images: Vec<ClaimedImage>,
     pub(crate) layers: BTreeMap<String, Layer>,
+    /// What is in each, where that was asked for.
+    contents: BTreeMap<String, Contents>,
 }
 
 impl<R: ReadAt + Sync> Inventory<R> {
@@ -127,8 +130,22 @@ impl<R: ReadAt + Sync> Inventory<R> {
         limits: &ArchiveLimits,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<MeasuredInventory<R>, ArchiveError> {
-        let layers = measure::layers(&self.archive, self.layers, limits, progress)?;
-        Ok(MeasuredInventory { archive: self.archive, form: self.form, images: self.images, layers })
+        self.measure_listing(limits, None, progress)
+    }
+
+    /// The same, with what is in the layers listed in the same pass.
+    pub(crate) fn measure_listing(
+        self,
+        limits: &ArchiveLimits,
+        wanted: Option<&Wanted<'_>>,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<MeasuredInventory<R>, ArchiveError> {
+        let (mut layers, mut contents) = (BTreeMap::new(), BTreeMap::new());
+        for (name, (layer, listed)) in measure::layers(&self.archive, self.layers, limits, wanted, progress)? {
+            contents.extend(listed.map(|listed| (name.clone(), listed)));
+            layers.insert(name, layer);
+        }
+        Ok(MeasuredInventory { archive: self.archive, form: self.form, images: self.images, layers, contents })
     }
 }
 
@@ -185,6 +202,11 @@ impl<R> MeasuredInventory<R> {
 
     pub(crate) fn layer(&self, name: &str) -> Option<&Layer> {
         self.layers.get(name)
+    }
+
+    /// What is in a layer, where that was asked for; or why loaders could differ on it.
+    pub(crate) fn contents(&self, name: &str) -> Option<&Contents> {
+        self.contents.get(name)
     }
 }
 

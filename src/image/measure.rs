@@ -1,4 +1,4 @@
-//! Hashes layers: every stored byte once, and all that a compressed layer unpacks to.
+//! Hashes layers: every stored byte once, and all that a compressed layer unpacks to. Lists what is in them as it passes, if asked to.
 //!
 //! Threads take layers from one queue, biggest first. A layer that is more than one core's share of the whole is spread over several
 //! threads: one reads (and hashes the stored bytes), one inflates, one hashes what comes out.
@@ -12,6 +12,7 @@ use std::thread;
 
 use crate::digest::{Sha256, Sha256Hasher};
 use crate::image::ahead::{CHUNK, ahead};
+use crate::image::contents::{LayerContents, Listed, Lister, Taken, Wanted};
 use crate::image::error::{ArchiveError, Refusal};
 use crate::image::read_at::ReadAt;
 use crate::image::stored::{Section, compression, corrupt, decoder};
@@ -41,13 +42,17 @@ pub(crate) struct Content {
     pub(crate) size: u64,
 }
 
-/// Hashes the files `entries` of `archive`; the result is by name.
+/// What is in a layer, or why loaders could differ on that.
+pub(crate) type Contents = Result<LayerContents, Refusal>;
+
+/// Hashes the files `entries` of `archive`; the result is by name. What is in them is listed in the same pass, if that is wanted.
 pub(crate) fn layers<R: ReadAt + Sync>(
     archive: &R,
     mut entries: Vec<Entry>,
     limits: &ArchiveLimits,
+    wanted: Option<&Wanted<'_>>,
     progress: &(dyn Fn(u64, u64) + Sync),
-) -> Result<BTreeMap<String, Layer>, ArchiveError> {
+) -> Result<BTreeMap<String, (Layer, Option<Contents>)>, ArchiveError> {
     entries.sort_by(|a, b| b.size.cmp(&a.size).then(a.offset.cmp(&b.offset)));
     let total = entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
     not_too_large(&entries, total, limits)?;
@@ -65,6 +70,8 @@ pub(crate) fn layers<R: ReadAt + Sync>(
         fair_share: u64::try_from(cores).map_or(total, |n| total.div_ceil(n)),
         cores,
         limits,
+        wanted,
+        taken: Taken::default(),
         progress,
         results: Mutex::new(BTreeMap::new()),
     };
@@ -78,8 +85,8 @@ pub(crate) fn layers<R: ReadAt + Sync>(
     // In the order of the queue: of several errors, that of the largest layer is reported.
     let mut layers = BTreeMap::new();
     for (_, result) in results {
-        let layer = result?;
-        layers.insert(layer.entry.name.clone(), layer);
+        let (layer, contents) = result?;
+        layers.insert(layer.entry.name.clone(), (layer, contents));
     }
     Ok(layers)
 }
@@ -107,8 +114,10 @@ struct Queue<'a, R> {
     fair_share: u64,
     cores: usize,
     limits: &'a ArchiveLimits,
+    wanted: Option<&'a Wanted<'a>>,
+    taken: Taken,
     progress: &'a (dyn Fn(u64, u64) + Sync),
-    results: Mutex<BTreeMap<usize, Result<Layer, ArchiveError>>>,
+    results: Mutex<BTreeMap<usize, Result<(Layer, Option<Contents>), ArchiveError>>>,
 }
 
 impl<R: ReadAt + Sync> Queue<'_, R> {
@@ -124,19 +133,31 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
         }
     }
 
-    fn layer(&self, entry: &Entry) -> Result<Layer, ArchiveError> {
+    fn layer(&self, entry: &Entry) -> Result<(Layer, Option<Contents>), ArchiveError> {
         let compression = compression(self.archive, entry)?;
         let spread = self.cores > 1 && entry.size > self.fair_share;
-        let mut stored =
-            Stored { queue: self, entry, section: Section::new(self.archive, entry), hasher: Sha256Hasher::new() };
+        let lister = || self.wanted.map(|wanted| Lister::new(wanted, &self.taken, self.limits, &entry.name));
+        // Of a plain layer the stored bytes are listed, in the thread that reads them; of a compressed one those that come out, in the thread that inflates.
+        let mut unpacked = lister().filter(|_| compression.is_some());
+        let mut stored = Stored {
+            queue: self,
+            entry,
+            section: Section::new(self.archive, entry),
+            hasher: Sha256Hasher::new(),
+            lister: lister().filter(|_| compression.is_none()),
+        };
         let content = match compression {
             Some(compression) if spread => thread::scope(|scope| {
-                let decoder = decoder(entry, compression, ahead(scope, &mut stored), self.limits)?;
-                self.content(entry, compression, ahead(scope, decoder))
+                let reader = decoder(entry, compression, ahead(scope, &mut stored), self.limits)?;
+                let listed = Listed { reader, lister: unpacked.as_mut() };
+                self.content(entry, compression, ahead(scope, listed))
             })
             .map(Some),
             Some(compression) => decoder(entry, compression, BufReader::with_capacity(CHUNK, &mut stored), self.limits)
-                .and_then(|decoder| self.content(entry, compression, BufReader::with_capacity(CHUNK, decoder)))
+                .and_then(|reader| {
+                    let listed = Listed { reader, lister: unpacked.as_mut() };
+                    self.content(entry, compression, BufReader::with_capacity(CHUNK, listed))
+                })
                 .map(Some),
             None if spread => {
                 stored.hash_behind();
@@ -144,7 +165,8 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
             }
             None => Ok(None),
         };
-        stored.finish(compression.is_some(), content)
+        let (layer, plain) = stored.finish(compression.is_some(), content)?;
+        Ok((layer, unpacked.or(plain).map(Lister::finish)))
     }
 
     /// Hashes all that comes out of a decoder.
@@ -189,6 +211,7 @@ struct Stored<'a, R> {
     entry: &'a Entry,
     section: Section<'a, R>,
     hasher: Sha256Hasher,
+    lister: Option<Lister<'a>>,
 }
 
 impl<R: ReadAt + Sync> Read for Stored<'_, R> {
@@ -199,12 +222,15 @@ impl<R: ReadAt + Sync> Read for Stored<'_, R> {
     }
 }
 
-impl<R: ReadAt + Sync> Stored<'_, R> {
+impl<'a, R: ReadAt + Sync> Stored<'a, R> {
     fn read_unhashed(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let read = self.section.read(buf)?;
         let n = u64::try_from(read).unwrap_or(u64::MAX);
         let done = self.queue.done.fetch_add(n, Ordering::Relaxed).saturating_add(n);
         (self.queue.progress)(done, self.queue.total);
+        if let Some(lister) = &mut self.lister {
+            lister.push(buf.get(..read).unwrap_or_default());
+        }
         Ok(read)
     }
 
@@ -227,7 +253,11 @@ impl<R: ReadAt + Sync> Stored<'_, R> {
     }
 
     /// Reads what a decoder left, so that the digest is that of all stored bytes.
-    fn finish(mut self, compressed: bool, content: Result<Option<Content>, Refusal>) -> Result<Layer, ArchiveError> {
+    fn finish(
+        mut self,
+        compressed: bool,
+        content: Result<Option<Content>, Refusal>,
+    ) -> Result<(Layer, Option<Lister<'a>>), ArchiveError> {
         let mut chunk = vec![0; usize::try_from(self.section.left()).unwrap_or(CHUNK).min(CHUNK)];
         while !self.section.is_faulty() && self.section.left() > 0 {
             // The section keeps an error.
@@ -238,12 +268,8 @@ impl<R: ReadAt + Sync> Stored<'_, R> {
         }
         let stored = self.hasher.finish();
         let plain = Content { digest: stored, size: self.entry.size };
-        Ok(Layer {
-            entry: self.entry.clone(),
-            stored,
-            compressed,
-            content: content.map(|unpacked| unpacked.unwrap_or(plain)),
-        })
+        let content = content.map(|unpacked| unpacked.unwrap_or(plain));
+        Ok((Layer { entry: self.entry.clone(), stored, compressed, content }, self.lister))
     }
 }
 

@@ -55,6 +55,7 @@ mod ahead;
 pub mod archive;
 pub mod check;
 pub mod claims;
+pub(crate) mod contents;
 mod docker;
 mod documents;
 pub mod error;

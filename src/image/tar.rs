@@ -17,7 +17,7 @@ use std::collections::btree_map::Entry as Slot;
 use std::io;
 
 use crate::image::error::{ArchiveError, Code, Refusal};
-use crate::image::header::{BLOCK, Field, RawHeader, Special, header_fault};
+use crate::image::header::{BLOCK, Field, RawHeader, Special, header_fault, plain_text};
 use crate::image::read_at::{ReadAt, read_full};
 use crate::limits::{ArchiveLimits, Bound, bound};
 use crate::text::{escaped, quoted};
@@ -338,8 +338,8 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
 
     fn entry(&mut self, header: &RawHeader<'_>, start: u64, special: Special) -> Result<Entry, Refusal> {
         let written = match &special.name {
-            Some(name) => name.clone(),
-            None => header.name(start)?,
+            Some(name) => plain_text(name, start)?,
+            None => plain_text(&header.name(start)?, start)?,
         };
         let name = clean(&written, bound!(self.limits, path))
             .map_err(|fault| Refusal::new(Code::ArchiveEntryName, format!("entry {}", quoted(&written)), fault))?;
@@ -356,8 +356,8 @@ impl<R: ReadAt + ?Sized> Reader<'_, R> {
             b'5' => Kind::Directory,
             b'2' => {
                 let target = match &special.link {
-                    Some(link) => link.clone(),
-                    None => header.link(start)?,
+                    Some(link) => plain_text(link, start)?,
+                    None => plain_text(&header.link(start)?, start)?,
                 };
                 Kind::Symlink { target: resolve(&name, &target)? }
             }

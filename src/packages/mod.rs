@@ -2,4 +2,5 @@
 
 pub mod error;
 pub mod list;
+mod overlay;
 pub mod package;

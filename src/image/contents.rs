@@ -1,0 +1,480 @@
+//! What is in a layer's tar: its entries in their order, listed while the bytes pass that are hashed anyway.
+//!
+//! Nothing is unpacked. Of files there is kept what was asked for: their SHA-256, or their bytes, for those of a package database. What it means that
+//! one entry follows another, and that one layer follows another, is decided elsewhere.
+//!
+//! Rules:
+//! - The tar headers are read as those of an archive are, with two differences: names are bytes, and hard links, devices and FIFOs are there.
+//! - Whatever loaders are known to unpack differently is refused: sparse files, global headers that say more than a comment, character devices 0:0 and
+//!   extended attributes that overlayfs takes for its own marks, data on anything but a file.
+//! - A name has no `..` part. A `/` or `./` at its front is dropped, as all loaders do.
+//! - Only zeros may follow the end marker. That there is none is accepted, where the tar ends between two entries.
+//! - Memory is bounded by the limits `files`, `file-paths`, `database` and `databases`, for all layers together.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::digest::{Sha256, Sha256Hasher};
+use crate::image::error::{Code, Refusal};
+use crate::image::header::{BLOCK, Field, RawHeader, Special, header_fault, pax_records};
+use crate::limits::{ArchiveLimits, Bound, bound};
+use crate::text::{escaped, quoted};
+
+const BLOCK_LEN: u64 = 512;
+/// The start of a file tells a program by its first bytes.
+const MAGIC: usize = 4;
+
+/// What is to be listed of the layers.
+pub(crate) struct Wanted<'a> {
+    /// The SHA-256 of every file.
+    pub(crate) digests: bool,
+    /// What is to be kept of the file at a path, as the layer writes it, cleaned.
+    pub(crate) keep: &'a (dyn Fn(&[u8]) -> Keep + Sync),
+}
+
+/// What is kept of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// That it is there.
+    Nothing,
+    /// Its SHA-256.
+    Digest,
+    /// Its SHA-256 and its bytes.
+    Content,
+}
+
+/// The entries of a layer, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct LayerContents {
+    pub(crate) entries: Vec<LayerEntry>,
+}
+
+/// One entry of a layer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LayerEntry {
+    /// Parts with one `/` between them. Empty for the root.
+    pub(crate) path: Box<[u8]>,
+    /// Permissions, with setuid, setgid and the sticky bit.
+    pub(crate) mode: u32,
+    pub(crate) kind: EntryKind,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum EntryKind {
+    File(FileFacts),
+    Directory,
+    /// The target, as it is written.
+    Symlink(Box<[u8]>),
+    /// The other name, cleaned.
+    HardLink(Box<[u8]>),
+    Device,
+    Fifo,
+}
+
+/// What is known of a regular file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileFacts {
+    pub(crate) size: u64,
+    /// Where it was asked for.
+    pub(crate) digest: Option<Sha256>,
+    /// Where it was asked for.
+    pub(crate) content: Option<Arc<[u8]>>,
+    /// Whether it starts as an ELF program or a script does.
+    pub(crate) is_program: bool,
+}
+
+/// How much all layers have taken so far.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    entries: AtomicU64,
+    paths: AtomicU64,
+    contents: AtomicU64,
+}
+
+impl Taken {
+    /// Counts `n` more of something, against its limit.
+    fn grow(counter: &AtomicU64, n: usize, limit: Bound, what: &str) -> Result<(), Refusal> {
+        let n = u64::try_from(n).unwrap_or(u64::MAX);
+        let all = counter.fetch_add(n, Ordering::Relaxed).saturating_add(n);
+        if limit.allows(all) { Ok(()) } else { Err(Refusal::beyond(limit, "the layers", what)) }
+    }
+}
+
+/// Lists the tar whose bytes it is given, piece by piece.
+pub(crate) struct Lister<'a> {
+    wanted: &'a Wanted<'a>,
+    taken: &'a Taken,
+    limits: &'a ArchiveLimits,
+    /// What to call the layer.
+    layer: &'a str,
+    at: u64,
+    state: State,
+    special: Special,
+    contents: LayerContents,
+    fault: Option<Refusal>,
+}
+
+enum State {
+    /// The part of a header block that has come.
+    Header(Vec<u8>),
+    /// The data of a special header.
+    Special { flag: u8, start: u64, left: u64, data: Vec<u8> },
+    /// The data of a file.
+    File { left: u64, file: Box<Arriving> },
+    /// What fills the last block of data.
+    Padding { left: u64 },
+    /// After the first zero block.
+    End,
+}
+
+/// A file whose bytes are arriving.
+struct Arriving {
+    path: Box<[u8]>,
+    mode: u32,
+    size: u64,
+    start: Vec<u8>,
+    hasher: Option<Sha256Hasher>,
+    content: Option<Vec<u8>>,
+}
+
+impl<'a> Lister<'a> {
+    pub(crate) fn new(wanted: &'a Wanted<'a>, taken: &'a Taken, limits: &'a ArchiveLimits, layer: &'a str) -> Self {
+        Self {
+            wanted,
+            taken,
+            limits,
+            layer,
+            at: 0,
+            state: State::Header(Vec::new()),
+            special: Special::of_layer(),
+            contents: LayerContents::default(),
+            fault: None,
+        }
+    }
+
+    /// The next bytes. After a fault nothing more is looked at.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.fault.is_none() {
+            match self.step(bytes) {
+                Ok(taken) => {
+                    self.at = self.at.saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
+                    bytes = bytes.get(taken..).unwrap_or_default();
+                }
+                Err(refusal) => self.fault = Some(refusal),
+            }
+        }
+    }
+
+    /// All bytes have come.
+    pub(crate) fn finish(self) -> Result<LayerContents, Refusal> {
+        let layer = self.layer;
+        let in_layer = |refusal: Refusal| match refusal.code {
+            Code::ArchiveLimit => refusal,
+            _ => {
+                let subject = format!("{}: {}", escaped(layer), refusal.subject);
+                Refusal { code: Code::LayerTar, subject, ..refusal }
+            }
+        };
+        if let Some(fault) = self.fault {
+            return Err(in_layer(fault));
+        }
+        let is_between = match &self.state {
+            State::Header(block) => block.is_empty() && self.special.is_empty(),
+            State::End => true,
+            _ => false,
+        };
+        if is_between {
+            return Ok(self.contents);
+        }
+        Err(in_layer(Refusal::new(Code::LayerTar, format!("byte {}", self.at), "the tar ends inside an entry")))
+    }
+
+    /// Takes at least one byte, and returns how many.
+    fn step(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+        match &mut self.state {
+            State::Header(block) => {
+                let missing = BLOCK.saturating_sub(block.len());
+                let taken = bytes.get(..missing).unwrap_or(bytes);
+                block.extend_from_slice(taken);
+                let taken = taken.len();
+                if let Some(block) = block.first_chunk::<BLOCK>().copied() {
+                    let end = self.at.saturating_add(u64::try_from(taken).unwrap_or(0));
+                    self.state = self.header(&block, end.saturating_sub(BLOCK_LEN))?;
+                }
+                Ok(taken)
+            }
+            State::Special { left, data, .. } => {
+                let taken = first(bytes, *left);
+                data.extend_from_slice(taken);
+                *left = left.saturating_sub(len(taken));
+                if *left == 0 {
+                    self.special_is_whole()?;
+                }
+                Ok(taken.len())
+            }
+            State::File { left, file } => {
+                let taken = first(bytes, *left);
+                file.push(taken);
+                *left = left.saturating_sub(len(taken));
+                if *left == 0 {
+                    self.file_is_whole()?;
+                }
+                Ok(taken.len())
+            }
+            State::Padding { left } => {
+                let taken = first(bytes, *left);
+                *left = left.saturating_sub(len(taken));
+                if *left == 0 {
+                    self.state = State::Header(Vec::new());
+                }
+                Ok(taken.len())
+            }
+            State::End => match bytes.iter().position(|b| *b != 0) {
+                None => Ok(bytes.len()),
+                Some(at) => {
+                    let at = self.at.saturating_add(u64::try_from(at).unwrap_or(0));
+                    let subject = format!("byte {at}");
+                    Err(Refusal::new(Code::LayerTar, subject, "data after the end of the tar").expected("only zeros"))
+                }
+            },
+        }
+    }
+
+    /// What follows a header block.
+    fn header(&mut self, block: &[u8; BLOCK], start: u64) -> Result<State, Refusal> {
+        let header = RawHeader(block);
+        if header.is_zero() {
+            if !self.special.is_empty() {
+                return Err(header_fault(start, "the tar ends after a special header, before its entry"));
+            }
+            return Ok(State::End);
+        }
+        if let Some(found) = header.checksum_fault() {
+            return Err(found.into_refusal(start));
+        }
+        header.check_format(start)?;
+        let flag = header.type_flag();
+        if matches!(flag, b'x' | b'L' | b'K' | b'g') {
+            let left = header.size(start)?;
+            let limit = bound!(self.limits, special_header);
+            if !limit.allows(left) {
+                let subject = format!("{}: tar header at byte {start}", escaped(self.layer));
+                return Err(Refusal::beyond(limit, subject, "too many bytes of special header").found(left));
+            }
+            self.state = State::Special { flag, start, left, data: Vec::new() };
+            if left == 0 {
+                self.special_is_whole()?;
+            }
+            return Ok(std::mem::replace(&mut self.state, State::End));
+        }
+        self.entry(&header, flag, start)
+    }
+
+    fn special_is_whole(&mut self) -> Result<(), Refusal> {
+        let State::Special { flag, start, data, .. } = std::mem::replace(&mut self.state, State::End) else {
+            return Ok(());
+        };
+        match flag {
+            b'x' => self.special.add_pax(&data, start)?,
+            b'L' => self.special.add_gnu(Field::Name, &data, start)?,
+            b'K' => self.special.add_gnu(Field::Link, &data, start)?,
+            // Go's reader, which container tools use, hands these on and applies nothing of them; others apply all.
+            _ => only_a_comment(&data, start)?,
+        }
+        self.state = after(len(&data));
+        Ok(())
+    }
+
+    fn entry(&mut self, header: &RawHeader<'_>, flag: u8, start: u64) -> Result<State, Refusal> {
+        let special = std::mem::replace(&mut self.special, Special::of_layer());
+        let written = match &special.name {
+            Some(name) => name.clone(),
+            None => header.name(start)?,
+        };
+        let path = self.clean(&written, start)?;
+        let mode = header.mode(start)?;
+        let size = special.size_of(header.size(start)?, start)?;
+        let about = |message: &str| Refusal::new(Code::LayerTar, shown(&written), message);
+        if i64::try_from(size).is_err() {
+            return Err(about("a size that does not fit 63 bits").found(size));
+        }
+        let link = || match &special.link {
+            Some(link) => Ok(link.clone()),
+            None => header.link(start),
+        };
+        let kind = match flag {
+            b'0' | 0 if written.ends_with(b"/") || path.is_empty() => {
+                return Err(about("a file with the name of a directory"));
+            }
+            b'0' | 0 => {
+                return self.file(path, mode, size);
+            }
+            b'1' if path.is_empty() => return Err(about("a link in the place of the root")),
+            b'1' => EntryKind::HardLink(self.clean(&link()?, start)?),
+            b'2' => EntryKind::Symlink(self.target(link()?, start)?),
+            b'3' | b'4' => {
+                let device = header.device().ok_or_else(|| about("a device whose numbers are none"))?;
+                if flag == b'3' && device == (0, 0) {
+                    return Err(about("a character device 0:0, by which overlayfs marks what it hides"));
+                }
+                EntryKind::Device
+            }
+            b'5' => EntryKind::Directory,
+            b'6' => EntryKind::Fifo,
+            b'S' => return Err(about("a sparse file, which is not read")),
+            b'7' => return Err(about("a contiguous file, which loaders unpack differently")),
+            _ => return Err(about("an entry of unknown type")),
+        };
+        if path.is_empty() && kind != EntryKind::Directory {
+            return Err(about("something other than a directory in the place of the root"));
+        }
+        if size != 0 {
+            return Err(about("data on an entry that has none").expected("size 0").found(size));
+        }
+        self.add(LayerEntry { path, mode, kind })?;
+        Ok(State::Header(Vec::new()))
+    }
+
+    /// Starts to take in a file.
+    fn file(&mut self, path: Box<[u8]>, mode: u32, size: u64) -> Result<State, Refusal> {
+        let keep = (self.wanted.keep)(&path);
+        let content = match keep {
+            Keep::Content => {
+                let limit = bound!(self.limits, database);
+                if !limit.allows(size) {
+                    let subject = format!("{}: {}", escaped(self.layer), shown(&path));
+                    return Err(Refusal::beyond(limit, subject, "the file has too many bytes to be read").found(size));
+                }
+                let bytes = usize::try_from(size).unwrap_or(usize::MAX);
+                Taken::grow(
+                    &self.taken.contents,
+                    bytes,
+                    bound!(self.limits, databases),
+                    "the files of package databases have too many bytes together",
+                )?;
+                Some(Vec::new())
+            }
+            Keep::Nothing | Keep::Digest => None,
+        };
+        let hasher = (self.wanted.digests || keep != Keep::Nothing).then(Sha256Hasher::new);
+        let file = Box::new(Arriving { path, mode, size, start: Vec::new(), hasher, content });
+        self.state = State::File { left: size, file };
+        if size == 0 {
+            self.file_is_whole()?;
+        }
+        Ok(std::mem::replace(&mut self.state, State::End))
+    }
+
+    fn file_is_whole(&mut self) -> Result<(), Refusal> {
+        let State::File { file, .. } = std::mem::replace(&mut self.state, State::End) else { return Ok(()) };
+        let Arriving { path, mode, size, start, hasher, content } = *file;
+        let facts = FileFacts {
+            size,
+            digest: hasher.map(Sha256Hasher::finish),
+            content: content.map(Into::into),
+            is_program: start == b"\x7fELF" || start.starts_with(b"#!"),
+        };
+        self.add(LayerEntry { path, mode, kind: EntryKind::File(facts) })?;
+        self.state = after(size);
+        Ok(())
+    }
+
+    fn add(&mut self, entry: LayerEntry) -> Result<(), Refusal> {
+        let target = match &entry.kind {
+            EntryKind::Symlink(target) | EntryKind::HardLink(target) => target.len(),
+            _ => 0,
+        };
+        let paths = entry.path.len().saturating_add(target);
+        Taken::grow(&self.taken.entries, 1, bound!(self.limits, files), "too many entries")?;
+        Taken::grow(&self.taken.paths, paths, bound!(self.limits, file_paths), "too many bytes of paths")?;
+        self.contents.entries.push(entry);
+        Ok(())
+    }
+
+    /// One spelling for each path.
+    fn clean(&self, written: &[u8], start: u64) -> Result<Box<[u8]>, Refusal> {
+        let written = self.named(written, start)?;
+        let parts: Vec<&[u8]> = written.split(|b| *b == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+        if parts.contains(&b"..".as_slice()) {
+            return Err(Refusal::new(Code::LayerTar, shown(written), "a path that climbs out of its directory"));
+        }
+        Ok(parts.join(b"/".as_slice()).into())
+    }
+
+    /// Where a symbolic link leads is text for whoever follows it.
+    fn target(&self, written: Vec<u8>, start: u64) -> Result<Box<[u8]>, Refusal> {
+        self.named(&written, start)?;
+        Ok(written.into())
+    }
+
+    fn named<'n>(&self, written: &'n [u8], start: u64) -> Result<&'n [u8], Refusal> {
+        if written.is_empty() || written.contains(&0) {
+            return Err(header_fault(start, "a name is empty or holds NUL"));
+        }
+        let limit = bound!(self.limits, path);
+        if !limit.allows(written.len()) {
+            return Err(Refusal::beyond(limit, shown(written), "too many bytes of name").found(written.len()));
+        }
+        Ok(written)
+    }
+}
+
+impl Arriving {
+    fn push(&mut self, bytes: &[u8]) {
+        let missing = MAGIC.saturating_sub(self.start.len());
+        self.start.extend_from_slice(bytes.get(..missing).unwrap_or(bytes));
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        if let Some(content) = &mut self.content {
+            content.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// What follows data of `size` bytes.
+fn after(size: u64) -> State {
+    let padding = size.next_multiple_of(BLOCK_LEN).saturating_sub(size);
+    if padding == 0 { State::Header(Vec::new()) } else { State::Padding { left: padding } }
+}
+
+fn only_a_comment(data: &[u8], start: u64) -> Result<(), Refusal> {
+    match pax_records(data, start)?.iter().find(|record| record.key != "comment") {
+        None => Ok(()),
+        Some(record) => {
+            let text = format!("a global header with {}, which some loaders apply", quoted(record.key));
+            Err(header_fault(start, text))
+        }
+    }
+}
+
+/// At most `n` bytes from the front.
+fn first(bytes: &[u8], n: u64) -> &[u8] {
+    usize::try_from(n).ok().and_then(|n| bytes.get(..n)).unwrap_or(bytes)
+}
+
+fn len(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+/// A path of bytes, fit to be printed.
+pub(crate) fn shown(path: &[u8]) -> String {
+    escaped(&String::from_utf8_lossy(path)).to_string()
+}
+
+/// Lists what passes, where that is wanted.
+pub(crate) struct Listed<'l, 'a, R> {
+    pub(crate) reader: R,
+    pub(crate) lister: Option<&'l mut Lister<'a>>,
+}
+
+impl<R: Read> Read for Listed<'_, '_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.reader.read(buf)?;
+        if let Some(lister) = &mut self.lister {
+            lister.push(buf.get(..n).unwrap_or_default());
+        }
+        Ok(n)
+    }
+}
