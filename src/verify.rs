@@ -8,15 +8,21 @@ use crate::image::VerifiedImage;
 use crate::image::archive::Archive;
 use crate::image::check::{SignedImage, check_image, several_images};
 use crate::image::claims::ClaimedImage;
+use crate::image::contents::Wanted;
 use crate::image::error::{ArchiveError, Refusal};
 use crate::image::inventory::{Inventory, MeasuredInventory};
 use crate::image::manifest::{Document, Platform};
 use crate::image::read_at::ReadAt;
 use crate::image::signable::MANIFEST_FILE;
 use crate::limits::ArchiveLimits;
-use crate::map::{LookupError, MapSession, Repositories};
+use crate::map::{Disagreement, LookupError, MapSession, Repositories};
 use crate::name::ImageName;
+use crate::packages::check::{PackageChecks, SignedList};
+use crate::packages::contents::ImageContents;
+use crate::packages::list::PackageList;
+use crate::packages::{installed, list_files};
 use crate::template::{TargetPaths, TemplateError};
+use crate::text::escaped;
 use crate::trust::Absence;
 use crate::verdict::{ArchiveReport, Finding, MetadataReport, Report, RepositoryReport, Verdict, with_causes};
 
@@ -46,6 +52,7 @@ pub struct Verifier<S> {
     platform: Option<Platform>,
     limits: ArchiveLimits,
     target_paths: TargetPaths,
+    packages: PackageChecks,
     progress: Box<Progress>,
 }
 
@@ -55,8 +62,23 @@ enum Authority<S> {
     Map(Repositories<S>),
 }
 
-/// Brings what is signed at a target path of an image, by whatever authority.
-type SignedFile<'f> = dyn FnMut(&ImageName, &str) -> Result<Vec<u8>, Stop> + 'f;
+/// Brings what is signed at a target path of an image, by whatever authority. `None` only for what may be missing, and only where all who may sign it were
+/// asked and none does: doubt is never taken for "there is none".
+type SignedFile<'f> = dyn FnMut(&ImageName, &str, Need) -> Result<Option<Vec<u8>>, Stop> + 'f;
+
+/// Whether a signed file must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Must,
+    May,
+}
+
+/// What is signed of an image under one name.
+struct Signed {
+    name: ImageName,
+    image: SignedImage,
+    lists: Vec<SignedList>,
+}
 
 /// Why a verdict is not "trusted".
 pub(crate) enum Stop {
@@ -78,7 +100,8 @@ impl<S: Source> Verifier<S> {
     fn by(authority: Authority<S>) -> Self {
         let progress = Box::new(|_, _| {});
         let (limits, target_paths) = (ArchiveLimits::default(), TargetPaths::default());
-        Self { authority, image: None, platform: None, limits, target_paths, progress }
+        let packages = PackageChecks::default();
+        Self { authority, image: None, platform: None, limits, target_paths, packages, progress }
     }
 
     /// Verifies archives as this image. An archive may then claim no other name.
@@ -105,6 +128,12 @@ impl<S: Source> Verifier<S> {
     #[must_use]
     pub fn with_target_paths(self, target_paths: TargetPaths) -> Self {
         Self { target_paths, ..self }
+    }
+
+    /// What of the packages and files in an image is checked. By default its packages, where a list is signed beside it.
+    #[must_use]
+    pub fn with_packages(self, packages: PackageChecks) -> Self {
+        Self { packages, ..self }
     }
 
     /// Reports progress to `progress`, from several threads at once.
@@ -171,23 +200,53 @@ impl<S: Source> Verifier<S> {
 
         let signed = self.signed_images(&names, report)?;
         let progress = &self.progress;
-        let measured = inventory.measure(&self.limits, &|done, total| progress(done, total))?;
+        let wanted = Wanted { digests: self.packages.files, keep: &installed::keep };
+        let wanted = signed.iter().flatten().any(Signed::has_lists).then_some(&wanted);
+        let progress: &(dyn Fn(u64, u64) + Sync) = &|done, total| progress(done, total);
+        let measured = inventory.measure_listing(&self.limits, wanted, progress)?;
 
-        let (mut verified, mut refusals, mut all) = (Vec::new(), Vec::new(), 0_usize);
+        let (mut verified, mut refusals) = (Vec::new(), Vec::new());
         for ((image, names), signed) in measured.images().iter().zip(&names).zip(&signed) {
             match check_under_each_name(signed, names, image, &measured) {
-                Ok(images) => {
-                    verified.extend(images);
-                    all = all.saturating_add(1);
-                }
+                Ok((first, others)) => verified.push((first, others, signed)),
                 Err(found) => refusals.extend(found),
             }
         }
-        let all = all == measured.images().len();
-        let mut verified = verified.into_iter();
+        if verified.len() != measured.images().len() || !refusals.is_empty() {
+            return Err(untrusted(refusals));
+        }
+        // Databases are read only now that the diff id of each layer is known to hold.
+        self.check_packages(&verified, &measured, report)?;
+        let mut verified = verified.into_iter().flat_map(|(first, others, _)| [first].into_iter().chain(others));
         match verified.next() {
-            Some(first) if all && refusals.is_empty() => Ok((first, verified.collect())),
-            _ => Err(untrusted(refusals)),
+            Some(first) => Ok((first, verified.collect())),
+            None => Err(untrusted(refusals)),
+        }
+    }
+
+    /// Each image against each list that is signed beside it, under any of its names.
+    fn check_packages<R: ReadAt + Sync>(
+        &self,
+        verified: &[(VerifiedImage, Vec<VerifiedImage>, &Vec<Signed>)],
+        measured: &MeasuredInventory<R>,
+        report: &mut Report,
+    ) -> Result<(), Stop> {
+        let mut problems = Vec::new();
+        for (image, _, signed) in verified.iter().filter(|(.., signed)| signed.iter().any(Signed::has_lists)) {
+            let contents = ImageContents::of(image, measured, &self.limits)?;
+            for Signed { name, lists, .. } in signed.iter().filter(|signed| signed.has_lists()) {
+                let (checked, found) = contents.check(lists, &self.packages);
+                report.packages.push((name.to_string(), checked));
+                problems.extend(found);
+            }
+        }
+        let findings: Vec<Finding> = problems.iter().map(Finding::from).collect();
+        if problems.iter().any(|problem| !problem.is_undecided) {
+            Err(Stop::Untrusted(findings))
+        } else if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Stop::Undecided(findings))
         }
     }
 
@@ -202,12 +261,14 @@ impl<S: Source> Verifier<S> {
     }
 
     /// What the repositories say these images are. Their stores are unlocked again before the archive is hashed, which may take long.
-    fn signed_images(&self, names: &[Vec<ImageName>], report: &mut Report) -> Result<Vec<Vec<SignedImage>>, Stop> {
+    fn signed_images(&self, names: &[Vec<ImageName>], report: &mut Report) -> Result<Vec<Vec<Signed>>, Stop> {
         match &self.authority {
             Authority::One(client) => {
                 let mut session = client.refresh()?;
                 let mut metadata = MetadataReport::of(session.trusted());
-                let mut file = |name: &ImageName, path: &str| signed_file(&mut session, name, path, &mut metadata);
+                let mut file = |name: &ImageName, path: &str, need| {
+                    signed_file(&mut session, name, path, need, &mut metadata)
+                };
                 let mut image = |name| self.signed_image(name, &mut file, report);
                 let signed = names.iter().map(|names| names.iter().map(&mut image).collect()).collect();
                 report.metadata = Some(metadata);
@@ -216,7 +277,8 @@ impl<S: Source> Verifier<S> {
             Authority::Map(repositories) => {
                 let mut session = repositories.session();
                 let mut asked = Vec::new();
-                let mut file = |name: &ImageName, path: &str| agreed_file(&mut session, name, path, &mut asked);
+                let mut file =
+                    |name: &ImageName, path: &str, need| agreed_file(&mut session, name, path, need, &mut asked);
                 let mut image = |name| self.signed_image(name, &mut file, report);
                 let signed = names.iter().map(|names| names.iter().map(&mut image).collect()).collect();
                 report.repositories = asked;
@@ -230,17 +292,60 @@ impl<S: Source> Verifier<S> {
         name: &ImageName,
         signed_file: &mut SignedFile<'_>,
         report: &mut Report,
-    ) -> Result<SignedImage, Stop> {
+    ) -> Result<Signed, Stop> {
         let path = |file: &str| self.target_paths.path(name, file).map_err(|error| no_path(name, &error));
-        let manifest = signed_file(name, &path(MANIFEST_FILE)?)?;
-        if let Document::Index(_) = Document::parse(&manifest, &self.limits)? {
+        let mut must = |file: &str| {
+            let path = path(file)?;
+            // What must be there is there or an error.
+            signed_file(name, &path, Need::Must)?.ok_or_else(|| no_list(name, &path))
+        };
+        let manifest = must(MANIFEST_FILE)?;
+        let (image, platform) = if let Document::Index(_) = Document::parse(&manifest, &self.limits)? {
             let platform = self.platform.clone().unwrap_or_else(Platform::host);
             report.platform = Some(platform.to_string());
-            let platform_manifest = signed_file(name, &path(&platform.target_file())?)?;
-            return Ok(SignedImage::from_index(name, &manifest, &platform, &platform_manifest, &self.limits)?);
+            let platform_manifest = must(&platform.target_file())?;
+            let image = SignedImage::from_index(name, &manifest, &platform, &platform_manifest, &self.limits)?;
+            (image, Some(platform))
+        } else {
+            report.platform = self.platform.as_ref().map(ToString::to_string);
+            (SignedImage::from_manifest(name, &manifest, self.platform.as_ref(), &self.limits)?, None)
+        };
+        let lists = self.signed_lists(name, platform.as_ref(), signed_file)?;
+        Ok(Signed { name: name.clone(), image, lists })
+    }
+
+    /// The package lists beside an image: those for all its platforms, and those for the one that was chosen.
+    fn signed_lists(
+        &self,
+        name: &ImageName,
+        platform: Option<&Platform>,
+        signed_file: &mut SignedFile<'_>,
+    ) -> Result<Vec<SignedList>, Stop> {
+        let mut lists = Vec::new();
+        if self.packages.is_off() {
+            return Ok(lists);
         }
-        report.platform = self.platform.as_ref().map(ToString::to_string);
-        Ok(SignedImage::from_manifest(name, &manifest, self.platform.as_ref(), &self.limits)?)
+        for (format, file) in list_files(platform) {
+            let target = self.target_paths.path(name, &file).map_err(|error| no_path(name, &error))?;
+            let Some(bytes) = signed_file(name, &target, Need::May)? else { continue };
+            let list = PackageList::read(format, &bytes).map_err(|error| {
+                let text = format!("{}: the signed list cannot be read: {error}", escaped(&target));
+                Stop::Undecided(vec![Finding::new("package-list-unreadable", text).about(&target)])
+            })?;
+            lists.push(SignedList { target, list });
+        }
+        if lists.is_empty() && self.packages.need_list() {
+            let files: Vec<String> = list_files(platform).into_iter().map(|(_, file)| file).collect();
+            let text = format!("{name}: no package list is signed beside it; looked for {}", files.join(", "));
+            return Err(Stop::Untrusted(vec![Finding::new("package-list-missing", text)]));
+        }
+        Ok(lists)
+    }
+}
+
+impl Signed {
+    fn has_lists(&self) -> bool {
+        !self.lists.is_empty()
     }
 }
 
@@ -248,11 +353,17 @@ fn signed_file<S: Source>(
     session: &mut Session<'_, S>,
     name: &ImageName,
     path: &str,
+    need: Need,
     metadata: &mut MetadataReport,
-) -> Result<Vec<u8>, Stop> {
-    let found = session.find(path)?.map_err(|absence| not_signed(name, path, &absence))?;
-    metadata.signed_by(session.trusted(), &found);
-    Ok(session.fetch(&found)?)
+) -> Result<Option<Vec<u8>>, Stop> {
+    match session.find(path)? {
+        Ok(found) => {
+            metadata.signed_by(session.trusted(), &found);
+            Ok(Some(session.fetch(&found)?))
+        }
+        Err(Absence::NotListed) if need == Need::May => Ok(None),
+        Err(absence) => Err(not_signed(name, path, &absence)),
+    }
 }
 
 /// The same by a map. Whatever comes of it, `asked` then has what each repository said.
@@ -260,13 +371,18 @@ fn agreed_file<S: Source>(
     session: &mut MapSession<'_, S>,
     name: &ImageName,
     path: &str,
+    need: Need,
     asked: &mut Vec<RepositoryReport>,
-) -> Result<Vec<u8>, Stop> {
+) -> Result<Option<Vec<u8>>, Stop> {
     let lookup = session.lookup(path);
+    let none = Disagreement::is_that_none_signs;
+    if need == Need::May && matches!(&lookup.result, Err(LookupError::NotTrusted(why)) if none(why)) {
+        return Ok(None);
+    }
     for answer in &lookup.answers {
         RepositoryReport::add(asked, path, answer, session.trusted(&answer.repository));
     }
-    lookup.result.map_err(|error| {
+    lookup.result.map(Some).map_err(|error| {
         let mut findings = vec![Finding::of_lookup(name, path, &error)];
         findings.extend(lookup.answers.iter().filter_map(|answer| Finding::of_answer(answer, &error)));
         match error {
@@ -281,6 +397,10 @@ fn no_path(name: &ImageName, error: &TemplateError) -> Stop {
     Stop::Untrusted(vec![Finding::new("image-not-signed", format!("{name}: not signed: {error}"))])
 }
 
+fn no_list(name: &ImageName, path: &str) -> Stop {
+    Stop::Untrusted(vec![Finding::new("image-not-signed", format!("{name}: not signed")).about(path)])
+}
+
 fn no_name(images: usize) -> Stop {
     let text = match images {
         1 => "the archive claims no name, so there is none to look up; say which image it must be",
@@ -292,20 +412,22 @@ fn no_name(images: usize) -> Stop {
 /// An image that has several names is signed under each of them. As many as there are signed manifests for it: one, unless its names have
 /// different manifests of one config. Each has only the names that its own manifest is signed for.
 fn check_under_each_name<R>(
-    signed: &[SignedImage],
+    signed: &[Signed],
     names: &[ImageName],
     image: &ClaimedImage,
     measured: &MeasuredInventory<R>,
-) -> Result<Vec<VerifiedImage>, Vec<Refusal>> {
+) -> Result<(VerifiedImage, Vec<VerifiedImage>), Vec<Refusal>> {
     let mut verified: Vec<VerifiedImage> = Vec::new();
     for signed in signed {
-        let image = check_image(signed, names, image, measured)?.claimed_as_verified();
+        let image = check_image(&signed.image, names, image, measured)?.claimed_as_verified();
         match verified.iter_mut().find(|other| other.is_same_but_for_names(&image)) {
             Some(other) => other.add_names_of(&image),
             None => verified.push(image),
         }
     }
-    if verified.is_empty() { Err(vec![several_images(0)]) } else { Ok(verified) }
+    let mut verified = verified.into_iter();
+    let first = verified.next().ok_or_else(|| vec![several_images(0)])?;
+    Ok((first, verified.collect()))
 }
 
 fn not_signed(name: &ImageName, path: &str, absence: &Absence) -> Stop {

@@ -9,6 +9,8 @@ use plimsoll::client::{Client, Source};
 use plimsoll::image::manifest::Platform;
 use plimsoll::limits::ArchiveLimits;
 use plimsoll::name::ImageName;
+use plimsoll::packages::check::{Mode, PackageChecks};
+use plimsoll::packages::ignore::Glob;
 use plimsoll::template::TargetPaths;
 
 /// Decides whether a container image archive may be loaded.
@@ -159,6 +161,9 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
     pub(crate) platform: Option<Platform>,
 
+    #[command(flatten)]
+    pub(crate) packages: Packages,
+
     /// Judge expiry by this time instead of the clock
     #[arg(long, value_name = "RFC3339", value_parser = time)]
     pub(crate) time: Option<DateTime<Utc>>,
@@ -197,6 +202,49 @@ impl Verify {
             client = client.with_max_staleness(max_staleness);
         }
         client
+    }
+}
+
+/// What of the packages in an image is checked.
+#[derive(Debug, Args)]
+pub(crate) struct Packages {
+    /// Whether what is installed must be what a signed package list says
+    #[arg(long = "packages", value_enum, value_name = "WHETHER", default_value_t = Whether::Auto)]
+    pub(crate) mode: Whether,
+
+    /// Compare every file of the image with a signed list as well; a list must be signed then
+    #[arg(long)]
+    pub(crate) files: bool,
+
+    /// With --files: files that may be there though no list names them: usr/local/share/**, **/*.pyc. May be given several times
+    #[arg(long, value_name = "GLOB", value_parser = glob, requires = "files")]
+    pub(crate) ignore: Vec<Glob>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Whether {
+    /// Where a list is signed beside the image
+    Auto,
+    /// Always: an image without a signed list is not trusted
+    Require,
+    /// Never
+    Off,
+}
+
+impl Packages {
+    /// What the arguments say of packages; or what is wrong with them.
+    pub(crate) fn checks(&self) -> Result<PackageChecks, String> {
+        let mode = match self.mode {
+            Whether::Auto => Mode::Auto,
+            Whether::Require => Mode::Require,
+            Whether::Off if self.files => return Err("--files compares with package lists, so not with --packages off".to_owned()),
+            Whether::Off => Mode::Off,
+        };
+        let mut checks = PackageChecks::default().with_mode(mode);
+        if self.files {
+            checks = checks.with_files();
+        }
+        Ok(self.ignore.iter().cloned().fold(checks, PackageChecks::with_ignored))
     }
 }
 
@@ -250,6 +298,10 @@ fn limit(text: &str) -> Result<Limit, String> {
 
 pub(crate) fn target_paths(text: &str) -> Result<TargetPaths, String> {
     TargetPaths::parse(text).map_err(|e| e.to_string())
+}
+
+fn glob(text: &str) -> Result<Glob, String> {
+    Glob::parse(text)
 }
 
 fn platform(text: &str) -> Result<Platform, String> {

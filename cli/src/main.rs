@@ -56,6 +56,7 @@ fn verify(arguments: &Verify) -> Result<(Verdict, Archive), Box<Verdict>> {
     let path = arguments.archive.display().to_string();
     let not_started = |code, message: String| Box::new(Verdict::not_started(code, &message, &path));
 
+    let packages = arguments.packages.checks().map_err(|e| not_started("usage", e))?;
     let mut verifier = match (&arguments.map, &arguments.root) {
         (Some(map), _) => {
             Verifier::by_map(map::repositories(map, arguments).map_err(|(code, e)| not_started(code, e))?)
@@ -72,7 +73,7 @@ fn verify(arguments: &Verify) -> Result<(Verdict, Archive), Box<Verdict>> {
         (None, None) => return Err(not_started("usage", "either --map or --root is needed".to_owned())),
     };
     let limits = arguments.limits();
-    verifier = verifier.with_limits(limits.clone());
+    verifier = verifier.with_limits(limits.clone()).with_packages(packages);
     if let Some(image) = &arguments.image {
         verifier = verifier.with_image(image.clone());
     }

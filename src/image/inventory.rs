@@ -13,10 +13,12 @@
 //! - Memory does not depend on the size of the image.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::image::archive::Archive;
 use crate::image::claims::{self, ClaimedImage};
-use crate::image::contents::Wanted;
+use crate::image::VerifiedLayer;
+use crate::image::contents::{EntryKind, FileFacts, Keep, Wanted};
 use crate::image::docker::{self, DockerImage};
 use crate::image::documents::Reader;
 use crate::image::error::{ArchiveError, Code, Refusal};
@@ -202,6 +204,34 @@ impl<R> MeasuredInventory<R> {
 
     pub(crate) fn layer(&self, name: &str) -> Option<&Layer> {
         self.layers.get(name)
+    }
+
+    /// The bytes of a file of a verified layer, from a second reading of all of it: it is checked against the diff id once more, for the archive may have
+    /// changed. `index` is the place of its entry: a path may occur twice. `written` is the path as the layer writes it.
+    pub(crate) fn file(
+        &self,
+        layer: &VerifiedLayer,
+        index: usize,
+        written: &[u8],
+        limits: &ArchiveLimits,
+    ) -> Result<Arc<[u8]>, ArchiveError>
+    where
+        R: ReadAt + Sync,
+    {
+        let keep = |path: &[u8]| if path == written { Keep::Content } else { Keep::Nothing };
+        let wanted = Wanted { digests: false, keep: &keep };
+        let entry = layer.entry().clone();
+        let again = measure::layers(&self.archive, vec![entry], limits, Some(&wanted), &|_, _| {})?;
+        let changed = || Refusal::new(Code::ArchiveChanged, escaped(&layer.entry().name), "the layer changed after it was verified");
+        let (read, contents) = again.into_values().next().ok_or_else(changed)?;
+        if read.content?.digest != layer.diff_id() {
+            return Err(changed().into());
+        }
+        let entries = contents.ok_or_else(changed)??.entries;
+        match entries.into_iter().nth(index).filter(|entry| *entry.path == *written).map(|entry| entry.kind) {
+            Some(EntryKind::File(FileFacts { content: Some(content), .. })) => Ok(content),
+            _ => Err(changed().into()),
+        }
     }
 
     /// What is in a layer, where that was asked for; or why loaders could differ on it.

@@ -411,8 +411,13 @@ impl Platform {
     /// The file name of the platform's signed manifest: `manifest.linux-arm-v7.json`.
     #[must_use]
     pub fn target_file(&self) -> String {
+        format!("manifest.{}.json", self.file_part())
+    }
+
+    /// The platform as it stands in the names of its signed files: `linux-arm64-v8`.
+    pub(crate) fn file_part(&self) -> String {
         let variant = self.variant.as_ref().map(|v| format!("-{v}")).unwrap_or_default();
-        format!("manifest.{}-{}{variant}.json", self.os, self.architecture)
+        format!("{}-{}{variant}", self.os, self.architecture)
     }
 
     /// Whether an image for `self` is what was asked for with `wanted`. A side that does not name a variant leaves it open.

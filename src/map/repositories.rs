@@ -133,6 +133,13 @@ pub enum Disagreement {
     },
 }
 
+impl Disagreement {
+    /// Whether it is that nobody signs the target: all who decide on it were asked, each was sure, and nothing else came of it.
+    pub(crate) fn is_that_none_signs(&self) -> bool {
+        matches!(self, Self::NotMapped | Self::NotSigned { .. })
+    }
+}
+
 /// Why it cannot be said whether a target is trusted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -1,5 +1,6 @@
 //! A package list: what a publisher signs, whatever its format.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use super::error::Unreadable;
@@ -46,6 +47,12 @@ impl FilePath {
     }
 }
 
+impl Borrow<str> for FilePath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl PackageList {
     /// Adds a package.
     pub(crate) fn push(&mut self, package: Package) {
@@ -81,6 +88,12 @@ impl PackageList {
     #[must_use]
     pub fn not_compared(&self) -> &BTreeMap<String, usize> {
         &self.not_compared
+    }
+
+    /// What the list says of the file at a path, which is cleaned as [`FilePath`] cleans it: its SHA-256, if it has one.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<Option<Sha256>> {
+        self.files.get(path).copied()
     }
 
     /// The files, with their SHA-256 where the list has one.

@@ -58,6 +58,8 @@ pub(crate) enum Found<'t> {
 pub(crate) struct Origin<'t> {
     /// Counted from the base, 0.
     pub(crate) layer: usize,
+    /// Counted from the layer's first, 0.
+    pub(crate) entry: usize,
     /// The path as that layer writes it.
     pub(crate) written: &'t [u8],
 }
@@ -155,7 +157,7 @@ impl<'c> Tree<'c> {
         let Node::Entry { layer, entry } = node else { return Found::Folder };
         match self.entry(layer, entry) {
             Some(LayerEntry { path, mode, kind: EntryKind::File(facts) }) => {
-                Found::File { facts, mode: *mode, origin: Origin { layer, written: path } }
+                Found::File { facts, mode: *mode, origin: Origin { layer, entry, written: path } }
             }
             Some(LayerEntry { kind: EntryKind::Symlink(target), .. }) => Found::Symlink(target),
             Some(LayerEntry { kind: EntryKind::Device, .. }) => Found::Device,

@@ -8,6 +8,7 @@ use crate::image::error::Refusal;
 use crate::image::write::WriteError;
 use crate::map::{Answer, Disagreement, LookupError, Says, Unreached};
 use crate::name::ImageName;
+use crate::packages::check::Problem;
 use crate::text::escaped;
 use crate::trust::{Found, TrustError};
 
@@ -147,6 +148,13 @@ impl From<&Refusal> for Finding {
             expected: refusal.expected.clone(),
             found: refusal.found.clone(),
         }
+    }
+}
+
+impl From<&Problem> for Finding {
+    fn from(problem: &Problem) -> Self {
+        let Problem { subject, expected, found, .. } = problem.clone();
+        Self { subject, expected, found, ..Self::new(problem.code, problem.message.clone()) }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::report::{ArchiveReport, Exported, HandedOn, Loaded, MetadataReport, RepositoryReport};
+use super::report::{ArchiveReport, Exported, HandedOn, Loaded, MetadataReport, Report, RepositoryReport};
 use super::{Finding, Verdict};
 use crate::image::{BlobId, VerifiedImage, VerifiedLayer};
+use crate::packages::check::PackageReport;
 use crate::text::is_unprintable;
 
 impl Verdict {
@@ -39,6 +40,8 @@ pub(crate) fn without_control(json: &str) -> String {
     out
 }
 
+const NOT_CHECKED: PackageReport = PackageReport::NOT_CHECKED;
+
 /// The shape of the JSON, in the order in which it is written.
 #[derive(Serialize)]
 struct Json<'v> {
@@ -51,10 +54,10 @@ struct Json<'v> {
     index: Option<JsonDocument>,
     config: Option<JsonConfig>,
     layers: Vec<JsonLayer>,
-    images: Vec<JsonImage>,
+    images: Vec<JsonImage<'v>>,
     metadata: Option<&'v MetadataReport>,
     repositories: &'v [RepositoryReport],
-    packages: JsonPackages,
+    packages: &'v PackageReport,
     loaded: Option<&'v Loaded>,
     exported: Option<&'v Exported>,
     findings: &'v [Finding],
@@ -62,18 +65,22 @@ struct Json<'v> {
 
 /// One of the images of a trusted archive.
 #[derive(Serialize)]
-struct JsonImage {
+struct JsonImage<'v> {
     image: String,
     platform: String,
     manifest: JsonDocument,
     index: Option<JsonDocument>,
     config: JsonConfig,
     layers: Vec<JsonLayer>,
+    packages: Vec<&'v PackageReport>,
 }
 
-impl JsonImage {
-    fn of(image: &VerifiedImage) -> Self {
+impl<'v> JsonImage<'v> {
+    fn of(image: &VerifiedImage, report: &'v Report) -> Self {
+        let names: Vec<String> = image.claimed_names().iter().chain([image.name()]).map(ToString::to_string).collect();
+        let packages = report.packages.iter().filter(|(name, _)| names.contains(name));
         Self {
+            packages: packages.map(|(_, report)| report).collect(),
             image: image.name().to_string(),
             platform: image.platform().to_string(),
             manifest: JsonDocument::of(image.manifest()),
@@ -104,11 +111,6 @@ struct JsonLayer {
     size: u64,
 }
 
-#[derive(Serialize)]
-struct JsonPackages {
-    checked: bool,
-}
-
 impl<'v> Json<'v> {
     fn of(verdict: &'v Verdict) -> Self {
         let image = verdict.image();
@@ -123,10 +125,10 @@ impl<'v> Json<'v> {
             index: image.and_then(VerifiedImage::index).map(JsonDocument::of),
             config: image.map(|image| JsonConfig { digest: image.config_digest().to_string() }),
             layers: image.map_or_else(Vec::new, |image| image.layers().iter().map(JsonLayer::of).collect()),
-            images: verdict.images().map(JsonImage::of).collect(),
+            images: verdict.images().map(|image| JsonImage::of(image, report)).collect(),
             metadata: report.metadata.as_ref(),
             repositories: &report.repositories,
-            packages: JsonPackages { checked: false },
+            packages: report.packages.first().map_or(&NOT_CHECKED, |(_, report)| report),
             loaded: report.handed_on.as_ref().and_then(HandedOn::loaded),
             exported: report.handed_on.as_ref().and_then(HandedOn::exported),
             findings: &report.findings,

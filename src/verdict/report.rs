@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::Finding;
 use crate::client::ClientError;
 use crate::map::{Answer, Says};
+use crate::packages::check::PackageReport;
 use crate::trust::{Found, Trusted};
 
 /// What is known of archive, image and metadata. A verdict that is not "trusted" has what was known when it was reached.
@@ -17,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) metadata: Option<MetadataReport>,
     /// By a map instead of one repository: those that were asked, in the order in which they were first asked.
     pub(crate) repositories: Vec<RepositoryReport>,
+    /// What was checked of the packages, by the name under which lists are signed.
+    pub(crate) packages: Vec<(String, PackageReport)>,
     pub(crate) findings: Vec<Finding>,
     /// What became of the image after it was verified, if that was asked for.
     pub(crate) handed_on: Option<HandedOn>,

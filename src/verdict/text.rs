@@ -5,7 +5,11 @@ use std::fmt;
 use super::report::{Exported, HandedOn, Loaded, MetadataReport, Report, RepositoryReport};
 use super::{Decision, Finding, Verdict};
 use crate::image::VerifiedImage;
+use crate::packages::check::PackageReport;
 use crate::text::{escaped, quoted};
+
+/// Findings of one code that the text shows.
+const SHOWN: usize = 20;
 
 impl fmt::Display for Verdict {
     /// The text for people: one line with the verdict, then why, one fact a line.
@@ -42,9 +46,25 @@ impl fmt::Display for Verdict {
 }
 
 impl Report {
+    /// Of one kind at most [`SHOWN`], for an image can differ from a list in every file.
     fn write_findings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut counts: Vec<(&str, usize)> = Vec::new();
         for finding in &self.findings {
-            writeln!(f, "  {} [{}]", finding.message(), finding.code())?;
+            let code = finding.code();
+            let at = counts.iter().position(|(other, _)| *other == code).unwrap_or(counts.len());
+            if at == counts.len() {
+                counts.push((code, 0));
+            }
+            if let Some((_, count)) = counts.get_mut(at) {
+                *count = count.saturating_add(1);
+                if *count <= SHOWN {
+                    writeln!(f, "  {} [{code}]", finding.message())?;
+                }
+            }
+        }
+        for (code, count) in counts.iter().filter(|(_, count)| *count > SHOWN) {
+            let more = count.saturating_sub(SHOWN);
+            writeln!(f, "  and {more} more [{code}]; --format json has all")?;
         }
         Ok(())
     }
@@ -70,7 +90,12 @@ impl Report {
             metadata.write(f)?;
         }
         self.write_repositories(f)?;
-        writeln!(f, "  not checked: packages, files")?;
+        self.packages.iter().try_for_each(|(_, packages)| packages.write(f))?;
+        match self.packages.iter().map(|(_, packages)| packages.files.is_some()).reduce(|a, b| a && b) {
+            None => writeln!(f, "  not checked: packages, files")?,
+            Some(false) => writeln!(f, "  not checked: files")?,
+            Some(true) => {}
+        }
         self.handed_on.as_ref().map_or(Ok(()), |handed_on| handed_on.write(f))
     }
 }
@@ -85,6 +110,35 @@ impl Report {
         let (agreeing, all) = (self.repositories.iter().filter(agrees).count(), self.repositories.len());
         writeln!(f, "  agreed by {agreeing} of {all} repositories, as the map demands")?;
         self.repositories.iter().try_for_each(|report| report.write(f))
+    }
+}
+
+impl PackageReport {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lists = self.lists.iter().map(|list| escaped(&list.target).to_string()).collect::<Vec<_>>().join(", ");
+        let databases = self.databases.iter().map(|database| {
+            format!("{} of {} in /{}", database.packages.unwrap_or(0), database.kind, escaped(&database.path))
+        });
+        let databases: Vec<String> = databases.collect();
+        let installed = if databases.is_empty() { "none".to_owned() } else { databases.join(", ") };
+        writeln!(f, "  packages  {installed}, as listed in {lists}")?;
+        for list in &self.lists {
+            let others = list.not_compared.iter().map(|(kind, count)| {
+                format!("{count} {}", if kind.is_empty() { "without a package URL".into() } else { escaped(kind).to_string() })
+            });
+            let others: Vec<String> = others.collect();
+            if !others.is_empty() {
+                writeln!(f, "  not compared: {} in {}", others.join(", "), escaped(&list.target))?;
+            }
+            if list.without_architecture > 0 {
+                let count = list.without_architecture;
+                writeln!(f, "  not compared: the architecture of {count} packages, which {} does not say", escaped(&list.target))?;
+            }
+        }
+        let Some(files) = &self.files else { return Ok(()) };
+        let ignored: usize = files.ignored.values().fold(0, |sum, count| sum.saturating_add(*count));
+        writeln!(f, "  files     {} as listed, {ignored} ignored", files.same)?;
+        files.ignored.iter().try_for_each(|(class, count)| writeln!(f, "  ignored   {count} in {}", escaped(class)))
     }
 }
 

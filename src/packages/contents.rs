@@ -1,0 +1,53 @@
+//! What is in a verified image: its files, and the package databases among them.
+
+use std::sync::Arc;
+
+use super::check::{self, PackageChecks, PackageReport, Problem, SignedList};
+use super::error::Unreadable;
+use super::installed::Installed;
+use super::overlay::{Origin, Tree};
+use crate::image::VerifiedImage;
+use crate::image::contents::LayerContents;
+use crate::image::error::{ArchiveError, Code, Refusal};
+use crate::image::inventory::MeasuredInventory;
+use crate::image::read_at::ReadAt;
+use crate::limits::ArchiveLimits;
+use crate::text::escaped;
+
+/// The files of a verified image, and what its package databases say.
+pub(crate) struct ImageContents<'c> {
+    pub(crate) tree: Tree<'c>,
+    pub(crate) installed: Installed,
+}
+
+impl<'c> ImageContents<'c> {
+    /// Stacks the layers of an image, which were listed while they were measured.
+    pub(crate) fn of<R: ReadAt + Sync>(
+        image: &VerifiedImage,
+        measured: &'c MeasuredInventory<R>,
+        limits: &ArchiveLimits,
+    ) -> Result<Self, ArchiveError> {
+        let mut layers: Vec<&LayerContents> = Vec::new();
+        for layer in image.layers() {
+            let name = &layer.entry().name;
+            match measured.contents(name) {
+                Some(Ok(contents)) => layers.push(contents),
+                Some(Err(refusal)) => return Err(refusal.clone().into()),
+                None => return Err(Refusal::new(Code::LayerTar, escaped(name), "the layer was not listed").into()),
+            }
+        }
+        let tree = Tree::stack(&layers)?;
+        // A database that a link leads to, where none is expected: the layer is read once more, and must be what was verified.
+        let reread = |origin: Origin<'_>| -> Result<Arc<[u8]>, Unreadable> {
+            let layer = image.layers().get(origin.layer).ok_or_else(|| Unreadable::new("a layer that is not there"))?;
+            measured.file(layer, origin.entry, origin.written, limits).map_err(|error| Unreadable::new(error.to_string()))
+        };
+        let installed = Installed::of(&tree, &layers, &reread);
+        Ok(Self { tree, installed })
+    }
+
+    /// Checks what is there against lists, of which there is at least one.
+    pub(crate) fn check(&self, lists: &[SignedList], checks: &PackageChecks) -> (PackageReport, Vec<Problem>) {
+        check::check(&self.tree, &self.installed, lists, checks)
+    }
+}

@@ -1,0 +1,185 @@
+//! Every file of an image against the lists that name files: a pure function of both.
+//!
+//! Rules:
+//! - A listed path is a regular file with the listed SHA-256. The links in its folders are followed, so `/bin/sh` is looked for in `usr/bin`; its last part is not: a
+//!   link in the place of a file is not that file.
+//! - Each list must hold by itself. A file that no list names is a finding, unless a class says that it may be there ([`super::ignore`]).
+//! - Links and folders have no content to compare, and lists do not say where links lead: they are no finding. Devices outside of `/dev` are.
+//! - A list without a SHA-256 of a file says nothing about it that could hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::ignore::{self, Glob, Look};
+use super::list::PackageList;
+use super::overlay::{Found, Path, Tree};
+use crate::digest::Sha256;
+use crate::image::contents::shown;
+use crate::text::escaped;
+
+/// One way in which the files of an image are not those that are listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileDifference {
+    /// The file has other content.
+    Modified {
+        /// The path, as the list writes it.
+        path: String,
+        /// What the list says.
+        listed: Sha256,
+        /// What is in the image.
+        found: Sha256,
+    },
+    /// Something that is no regular file is in its place.
+    Kind {
+        /// The path, as the list writes it.
+        path: String,
+        /// What is there, in words.
+        found: &'static str,
+    },
+    /// The file is not there.
+    Missing(String),
+    /// The list names the file without its SHA-256.
+    NoDigest(String),
+    /// No list names it, and nothing says that it may be there. The path is physical: no part of it is a link.
+    Unowned(String),
+}
+
+/// What comparing files led to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Compared {
+    /// How many files are as listed.
+    pub(crate) same: usize,
+    /// How many that nobody lists were ignored, by class.
+    pub(crate) ignored: BTreeMap<String, usize>,
+    pub(crate) differences: Vec<FileDifference>,
+}
+
+/// Compares all files. The digests of all of them must be in `tree`.
+pub(crate) fn compare(tree: &Tree<'_>, lists: &[&PackageList], globs: &[Glob]) -> Compared {
+    let mut compared = Compared::default();
+    let mut owned: BTreeSet<Path> = BTreeSet::new();
+    // What two lists say alike is told once.
+    let mut told: BTreeSet<(Path, Option<Sha256>)> = BTreeSet::new();
+    for (path, digest) in lists.iter().flat_map(|list| list.files()) {
+        let physical = tree.resolve_folder(path.as_str().as_bytes());
+        let key = physical.clone().unwrap_or_else(|| path.as_str().as_bytes().into());
+        let difference = judge(path.as_str(), digest, physical.as_ref().and_then(|path| tree.get(path)));
+        owned.extend(physical);
+        if told.insert((key, digest)) {
+            match difference {
+                Some(difference) => compared.differences.push(difference),
+                None => compared.same = compared.same.saturating_add(1),
+            }
+        }
+    }
+    for (path, found) in tree.iter().filter(|(path, _)| !owned.contains(*path)) {
+        let class = match found {
+            Found::File { facts, mode, .. } => {
+                ignore::class(path, Look { mode, is_program: facts.is_program }, globs)
+            }
+            Found::Folder | Found::Symlink(_) => continue,
+            // A FIFO has no content and gives no access to anything.
+            Found::Fifo => continue,
+            Found::Device if path.starts_with(b"dev/") => continue,
+            Found::Device => None,
+        };
+        match class {
+            Some(class) => {
+                let count = compared.ignored.entry(class).or_default();
+                *count = count.saturating_add(1);
+            }
+            None => compared.differences.push(FileDifference::Unowned(String::from_utf8_lossy(path).into_owned())),
+        }
+    }
+    compared
+}
+
+fn judge(path: &str, listed: Option<Sha256>, found: Option<Found<'_>>) -> Option<FileDifference> {
+    let kind = |found| Some(FileDifference::Kind { path: path.to_owned(), found });
+    match (found, listed) {
+        (None, _) => Some(FileDifference::Missing(path.to_owned())),
+        (Some(Found::Symlink(_)), _) => kind("a symbolic link"),
+        (Some(Found::Folder), _) => kind("a folder"),
+        (Some(Found::Device), _) => kind("a device"),
+        (Some(Found::Fifo), _) => kind("a FIFO"),
+        (Some(Found::File { .. }), None) => Some(FileDifference::NoDigest(path.to_owned())),
+        (Some(Found::File { facts, .. }), Some(listed)) => match facts.digest {
+            Some(found) if found == listed => None,
+            Some(found) => Some(FileDifference::Modified { path: path.to_owned(), listed, found }),
+            // It was not hashed, so nothing is known of it.
+            None => kind("a file that was not read"),
+        },
+    }
+}
+
+impl FileDifference {
+    /// The stable code, in kebab-case.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Modified { .. } | Self::Kind { .. } => "file-modified",
+            Self::Missing(_) => "file-missing",
+            Self::NoDigest(_) => "file-without-digest",
+            Self::Unowned(_) => "file-unowned",
+        }
+    }
+
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Modified { path, .. } | Self::Kind { path, .. } => path,
+            Self::Missing(path) | Self::NoDigest(path) | Self::Unowned(path) => path,
+        }
+    }
+
+    /// What the list says.
+    #[must_use]
+    pub fn expected(&self) -> Option<String> {
+        match self {
+            Self::Modified { listed, .. } => Some(listed.to_string()),
+            Self::Kind { .. } => Some("a regular file".to_owned()),
+            Self::Missing(_) | Self::NoDigest(_) | Self::Unowned(_) => None,
+        }
+    }
+
+    /// What is in the image.
+    #[must_use]
+    pub fn found(&self) -> Option<String> {
+        match self {
+            Self::Modified { found, .. } => Some(found.to_string()),
+            Self::Kind { found, .. } => Some((*found).to_owned()),
+            Self::Missing(_) | Self::NoDigest(_) | Self::Unowned(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for FileDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = escaped(self.path());
+        match self {
+            Self::Modified { listed, found, .. } => {
+                write!(f, "/{path}: not the listed content, expected {listed}, found {found}")
+            }
+            Self::Kind { found, .. } => write!(f, "/{path}: expected a regular file, found {found}"),
+            Self::Missing(_) => write!(f, "/{path}: listed, and not there"),
+            Self::NoDigest(_) => write!(f, "/{path}: the list has no SHA-256 of it, so it cannot be compared"),
+            Self::Unowned(_) => write!(f, "/{path}: nothing lists it"),
+        }
+    }
+}
+
+/// The SHA-256 of each regular file, by its physical path, for a list of the finished image; and the paths that no list can name, for they are no text.
+pub(crate) fn listed<'t>(tree: &'t Tree<'_>) -> (Vec<(&'t str, Sha256)>, Vec<String>) {
+    let (mut files, mut unnamed) = (Vec::new(), Vec::new());
+    for (path, found) in tree.iter() {
+        if let Found::File { facts, .. } = found {
+            match (std::str::from_utf8(path), facts.digest) {
+                (Ok(path), Some(digest)) => files.push((path, digest)),
+                _ => unnamed.push(shown(path)),
+            }
+        }
+    }
+    (files, unnamed)
+}
