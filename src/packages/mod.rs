@@ -1,14 +1,16 @@
 //! What is installed in an image, against the package list that was signed.
 
+use self::error::Unreadable;
+use self::list::ListFormat;
 use crate::image::manifest::Platform;
-use crate::packages::list::ListFormat;
+use crate::limits;
 
 pub mod apk;
 pub mod check;
 pub mod compare;
 pub(crate) mod contents;
 pub mod cyclonedx;
-mod deb822;
+pub mod deb822;
 pub mod dpkg;
 pub mod error;
 pub mod files;
@@ -31,4 +33,13 @@ pub(crate) fn list_files(platform: Option<&Platform>) -> Vec<(ListFormat, String
         ListFormat::ALL.iter().map(move |format| (*format, format!("packages{middle}.{}", format.ending())))
     });
     files.collect()
+}
+
+/// Adds what was read of a database, as long as there are not too many.
+fn push<T>(records: &mut Vec<T>, record: T) -> Result<(), Unreadable> {
+    if records.len() >= limits::PACKAGES {
+        return Err(Unreadable::new(format!("too many packages, expected at most {}", limits::PACKAGES)));
+    }
+    records.push(record);
+    Ok(())
 }
