@@ -2,4 +2,5 @@
 
 pub mod error;
 pub mod list;
+pub mod order;
 pub mod package;
