@@ -3,4 +3,6 @@
 pub mod error;
 pub mod list;
 pub mod order;
+pub mod os_release;
 pub mod package;
+pub mod severity;
