@@ -18,10 +18,12 @@ pub mod ignore;
 pub mod installed;
 pub mod list;
 pub mod order;
+pub mod os_release;
 mod overlay;
 pub mod package;
 mod purl;
 pub mod rpm;
+pub mod severity;
 pub mod spdx;
 mod stream;
 
