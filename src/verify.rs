@@ -8,7 +8,7 @@ use crate::image::VerifiedImage;
 use crate::image::archive::Archive;
 use crate::image::check::{SignedImage, check_image, several_images};
 use crate::image::claims::ClaimedImage;
-use crate::image::contents::Wanted;
+use crate::image::contents::{Digests, Wanted};
 use crate::image::error::{ArchiveError, Refusal};
 use crate::image::inventory::{Inventory, MeasuredInventory};
 use crate::image::manifest::{Document, Platform};
@@ -200,7 +200,8 @@ impl<S: Source> Verifier<S> {
 
         let signed = self.signed_images(&names, report)?;
         let progress = &self.progress;
-        let wanted = Wanted { digests: self.packages.files, keep: &installed::keep };
+        let digests = if self.packages.files { Digests::Sha256 } else { Digests::Kept };
+        let wanted = Wanted { digests, keep: &installed::keep };
         let wanted = signed.iter().flatten().any(Signed::has_lists).then_some(&wanted);
         let progress: &(dyn Fn(u64, u64) + Sync) = &|done, total| progress(done, total);
         let measured = inventory.measure_listing(&self.limits, wanted, progress)?;
@@ -266,9 +267,8 @@ impl<S: Source> Verifier<S> {
             Authority::One(client) => {
                 let mut session = client.refresh()?;
                 let mut metadata = MetadataReport::of(session.trusted());
-                let mut file = |name: &ImageName, path: &str, need| {
-                    signed_file(&mut session, name, path, need, &mut metadata)
-                };
+                let mut file =
+                    |name: &ImageName, path: &str, need| signed_file(&mut session, name, path, need, &mut metadata);
                 let mut image = |name| self.signed_image(name, &mut file, report);
                 let signed = names.iter().map(|names| names.iter().map(&mut image).collect()).collect();
                 report.metadata = Some(metadata);

@@ -10,6 +10,7 @@ use plimsoll::image::manifest::Platform;
 use plimsoll::limits::ArchiveLimits;
 use plimsoll::name::ImageName;
 use plimsoll::packages::check::{Mode, PackageChecks};
+use plimsoll::packages::format::ListFormat;
 use plimsoll::packages::ignore::Glob;
 use plimsoll::template::TargetPaths;
 
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     /// Verify an image archive, and write exactly what was verified as a new archive
     #[command(after_help = EXPORT_HELP)]
     Export(Box<Export>),
+    /// List the packages and files of an image, for its publisher to sign. Says nothing about whether the image is trusted
+    #[command(after_help = PACKAGES_HELP)]
+    Packages(Box<Packages>),
     /// Carry what some images need, and their archives, across an air gap
     #[command(subcommand)]
     Bundle(Box<crate::bundle::BundleCommand>),
@@ -51,6 +55,64 @@ const LOAD_HELP: &str = "Exit codes: 0 trusted and loaded, 1 not trusted, 2 coul
 Nothing is started unless the archive is trusted. What the loader prints goes to standard error.";
 const EXPORT_HELP: &str = "Exit codes: 0 trusted and written, 1 not trusted, 2 could not be decided, or not written. \
 A file takes its place only when it is whole.";
+
+const PACKAGES_HELP: &str = "Exit codes: 0 written, 1 the archive would not be trusted whatever is signed, 2 not written. \
+Of one image the list is the same at all times. Sign it beside the image: plimsoll repository add --packages packages.spdx.json ...";
+
+#[derive(Debug, Args)]
+pub(crate) struct Packages {
+    /// The archive: a file as `docker save` writes it, compressed or not, or the folder of an OCI layout; `-` reads standard input
+    pub(crate) archive: PathBuf,
+
+    /// What the list is to call the image; the archive may then claim no other name [default: the name that the archive claims]
+    #[arg(long, value_name = "NAME", value_parser = image)]
+    pub(crate) image: Option<ImageName>,
+
+    /// Of an archive for several platforms, the one to list [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    pub(crate) platform: Option<Platform>,
+
+    /// The format of the list: sign it as packages.spdx.json or packages.cdx.json
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ListForm::Spdx)]
+    pub(crate) format: ListForm,
+
+    /// The new file [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Replace a file that is there already
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
+
+    /// Change a limit on what an archive may hold: layer=64GiB, files=5000000. May be given several times; a refusal names its limit
+    #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
+    pub(crate) limit: Vec<Limit>,
+}
+
+impl Packages {
+    /// The limits on the archive.
+    pub(crate) fn limits(&self) -> ArchiveLimits {
+        limits(&self.limit)
+    }
+}
+
+/// The formats of lists that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListForm {
+    /// SPDX 2.3, as JSON
+    Spdx,
+    /// CycloneDX 1.6, as JSON
+    Cyclonedx,
+}
+
+impl From<ListForm> for ListFormat {
+    fn from(form: ListForm) -> Self {
+        match form {
+            ListForm::Spdx => Self::Spdx,
+            ListForm::Cyclonedx => Self::CycloneDx,
+        }
+    }
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
@@ -162,7 +224,7 @@ pub(crate) struct Verify {
     pub(crate) platform: Option<Platform>,
 
     #[command(flatten)]
-    pub(crate) packages: Packages,
+    pub(crate) packages: PackageOptions,
 
     /// Judge expiry by this time instead of the clock
     #[arg(long, value_name = "RFC3339", value_parser = time)]
@@ -184,12 +246,7 @@ pub(crate) struct Verify {
 impl Verify {
     /// The limits on the archive.
     pub(crate) fn limits(&self) -> ArchiveLimits {
-        let mut limits = ArchiveLimits::default();
-        for limit in &self.limit {
-            // The parser of the arguments has set it once already.
-            let _was_tried = limits.set(&limit.name, limit.value);
-        }
-        limits
+        limits(&self.limit)
     }
 
     /// What the arguments say of every client.
@@ -207,7 +264,7 @@ impl Verify {
 
 /// What of the packages in an image is checked.
 #[derive(Debug, Args)]
-pub(crate) struct Packages {
+pub(crate) struct PackageOptions {
     /// Whether what is installed must be what a signed package list says
     #[arg(long = "packages", value_enum, value_name = "WHETHER", default_value_t = Whether::Auto)]
     pub(crate) mode: Whether,
@@ -231,13 +288,15 @@ pub(crate) enum Whether {
     Off,
 }
 
-impl Packages {
+impl PackageOptions {
     /// What the arguments say of packages; or what is wrong with them.
     pub(crate) fn checks(&self) -> Result<PackageChecks, String> {
         let mode = match self.mode {
             Whether::Auto => Mode::Auto,
             Whether::Require => Mode::Require,
-            Whether::Off if self.files => return Err("--files compares with package lists, so not with --packages off".to_owned()),
+            Whether::Off if self.files => {
+                return Err("--files compares with package lists, so not with --packages off".to_owned());
+            }
             Whether::Off => Mode::Off,
         };
         let mut checks = PackageChecks::default().with_mode(mode);
@@ -281,6 +340,15 @@ pub(crate) fn image(text: &str) -> Result<ImageName, String> {
 pub(crate) struct Limit {
     name: String,
     value: u64,
+}
+
+fn limits(given: &[Limit]) -> ArchiveLimits {
+    let mut limits = ArchiveLimits::default();
+    for limit in given {
+        // The parser of the arguments has set it once already.
+        let _was_tried = limits.set(&limit.name, limit.value);
+    }
+    limits
 }
 
 /// `NAME=NUMBER`, where the number may end in KiB, MiB or GiB.

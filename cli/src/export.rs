@@ -15,7 +15,7 @@ use plimsoll::text::quoted;
 use plimsoll::verdict::{Exported, Verdict};
 
 use crate::args::{Export, Form, word};
-use crate::verify;
+use crate::{output, verify};
 
 /// The verdict on the archive, and on the new one.
 pub(crate) fn export(arguments: &Export) -> Result<Verdict, Box<Verdict>> {
@@ -114,10 +114,7 @@ impl What {
     fn to_place(&self, arguments: &Export) -> Result<(), Failed> {
         let path = &arguments.output;
         let failed = |source: io::Error| unwritable(path, source);
-        let beside = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let beside = output::beside(path);
         if arguments.form == Form::OciDir {
             let folder = tempfile::Builder::new().prefix(".plimsoll-").tempdir_in(beside).map_err(failed)?;
             let layout = folder.path().join("layout");
@@ -126,22 +123,13 @@ impl What {
             free(arguments).map_err(Failed::Exists)?;
             return Ok(fs::rename(layout, path).map_err(failed)?);
         }
-        let mut file = new_file(beside).map_err(failed)?;
+        let mut file = output::new_file(beside).map_err(failed)?;
         self.to_tar(arguments.form, file.as_file_mut())?;
         file.as_file().sync_all().map_err(failed)?;
         free(arguments).map_err(Failed::Exists)?;
         let kept = if arguments.force { file.persist(path) } else { file.persist_noclobber(path) };
         kept.map(drop).map_err(|e| failed(e.error).into())
     }
-}
-
-/// A new file that others may read, as far as the user's mask allows.
-fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".plimsoll-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
 }
 
 fn unwritable(path: &Path, source: io::Error) -> WriteError {

@@ -9,6 +9,8 @@ mod export;
 mod input;
 mod load;
 mod map;
+mod output;
+mod packages;
 #[cfg(feature = "publish")]
 mod publish;
 mod repository;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
             let show = if export::is_standard_output(&arguments) { show::verdict_aside } else { show::verdict };
             show(&verdict, arguments.verify.format)
         }
+        Ok(Arguments { command: Command::Packages(arguments) }) => packages::packages(&arguments),
         Ok(Arguments { command: Command::Bundle(command) }) => bundle::bundle(&command),
         #[cfg(feature = "publish")]
         Ok(Arguments { command: Command::Repository(command) }) => publish::repository(&command),
@@ -119,7 +122,20 @@ fn asked_for_help_alone() -> bool {
     if std::env::args_os().nth(1).is_some_and(|command| command == "repository" || command == "key") {
         return true;
     }
-    let alone = ["verify", "load", "export", "bundle", "create", "import", "help", "--help", "-h", "--version", "-V"];
+    let alone = [
+        "verify",
+        "load",
+        "export",
+        "packages",
+        "bundle",
+        "create",
+        "import",
+        "help",
+        "--help",
+        "-h",
+        "--version",
+        "-V",
+    ];
     std::env::args_os().skip(1).all(|argument| alone.iter().any(|a| argument == *a))
 }
 

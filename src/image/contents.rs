@@ -15,6 +15,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+
 use crate::digest::{Sha256, Sha256Hasher};
 use crate::image::error::{Code, Refusal};
 use crate::image::header::{BLOCK, Field, RawHeader, Special, header_fault, pax_records};
@@ -27,10 +29,20 @@ const MAGIC: usize = 4;
 
 /// What is to be listed of the layers.
 pub(crate) struct Wanted<'a> {
-    /// The SHA-256 of every file.
-    pub(crate) digests: bool,
+    pub(crate) digests: Digests,
     /// What is to be kept of the file at a path, as the layer writes it, cleaned.
     pub(crate) keep: &'a (dyn Fn(&[u8]) -> Keep + Sync),
+}
+
+/// Which digests of every file are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Digests {
+    /// None but those of the files that are kept.
+    Kept,
+    /// SHA-256.
+    Sha256,
+    /// SHA-1 too, which a format of lists asks for. Nothing is decided by it.
+    WithSha1,
 }
 
 /// What is kept of a file.
@@ -78,6 +90,8 @@ pub(crate) struct FileFacts {
     pub(crate) size: u64,
     /// Where it was asked for.
     pub(crate) digest: Option<Sha256>,
+    /// Where it was asked for.
+    pub(crate) sha1: Option<[u8; 20]>,
     /// Where it was asked for.
     pub(crate) content: Option<Arc<[u8]>>,
     /// Whether it starts as an ELF program or a script does.
@@ -135,6 +149,7 @@ struct Arriving {
     size: u64,
     start: Vec<u8>,
     hasher: Option<Sha256Hasher>,
+    sha1: Option<Context>,
     content: Option<Vec<u8>>,
 }
 
@@ -357,8 +372,10 @@ impl<'a> Lister<'a> {
             }
             Keep::Nothing | Keep::Digest => None,
         };
-        let hasher = (self.wanted.digests || keep != Keep::Nothing).then(Sha256Hasher::new);
-        let file = Box::new(Arriving { path, mode, size, start: Vec::new(), hasher, content });
+        let is_hashed = self.wanted.digests != Digests::Kept || keep != Keep::Nothing;
+        let hasher = is_hashed.then(Sha256Hasher::new);
+        let sha1 = (self.wanted.digests == Digests::WithSha1).then(|| Context::new(&SHA1_FOR_LEGACY_USE_ONLY));
+        let file = Box::new(Arriving { path, mode, size, start: Vec::new(), hasher, sha1, content });
         self.state = State::File { left: size, file };
         if size == 0 {
             self.file_is_whole()?;
@@ -368,10 +385,11 @@ impl<'a> Lister<'a> {
 
     fn file_is_whole(&mut self) -> Result<(), Refusal> {
         let State::File { file, .. } = std::mem::replace(&mut self.state, State::End) else { return Ok(()) };
-        let Arriving { path, mode, size, start, hasher, content } = *file;
+        let Arriving { path, mode, size, start, hasher, sha1, content } = *file;
         let facts = FileFacts {
             size,
             digest: hasher.map(Sha256Hasher::finish),
+            sha1: sha1.and_then(|sha1| sha1.finish().as_ref().try_into().ok()),
             content: content.map(Into::into),
             is_program: start == b"\x7fELF" || start.starts_with(b"#!"),
         };
@@ -426,6 +444,9 @@ impl Arriving {
         self.start.extend_from_slice(bytes.get(..missing).unwrap_or(bytes));
         if let Some(hasher) = &mut self.hasher {
             hasher.update(bytes);
+        }
+        if let Some(sha1) = &mut self.sha1 {
+            sha1.update(bytes);
         }
         if let Some(content) = &mut self.content {
             content.extend_from_slice(bytes);

@@ -15,10 +15,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::image::VerifiedLayer;
 use crate::image::archive::Archive;
 use crate::image::claims::{self, ClaimedImage};
-use crate::image::VerifiedLayer;
-use crate::image::contents::{EntryKind, FileFacts, Keep, Wanted};
+use crate::image::contents::{Digests, EntryKind, FileFacts, Keep, Wanted};
 use crate::image::docker::{self, DockerImage};
 use crate::image::documents::Reader;
 use crate::image::error::{ArchiveError, Code, Refusal};
@@ -219,10 +219,12 @@ impl<R> MeasuredInventory<R> {
         R: ReadAt + Sync,
     {
         let keep = |path: &[u8]| if path == written { Keep::Content } else { Keep::Nothing };
-        let wanted = Wanted { digests: false, keep: &keep };
+        let wanted = Wanted { digests: Digests::Kept, keep: &keep };
         let entry = layer.entry().clone();
         let again = measure::layers(&self.archive, vec![entry], limits, Some(&wanted), &|_, _| {})?;
-        let changed = || Refusal::new(Code::ArchiveChanged, escaped(&layer.entry().name), "the layer changed after it was verified");
+        let changed = || {
+            Refusal::new(Code::ArchiveChanged, escaped(&layer.entry().name), "the layer changed after it was verified")
+        };
         let (read, contents) = again.into_values().next().ok_or_else(changed)?;
         if read.content?.digest != layer.diff_id() {
             return Err(changed().into());

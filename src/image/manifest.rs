@@ -128,6 +128,8 @@ pub struct Config {
     pub platform: Platform,
     /// The digest of each layer's uncompressed tar, base first.
     pub diff_ids: Vec<Sha256>,
+    /// When the image was created, as its builder wrote it. It decides nothing.
+    pub created: Option<String>,
 }
 
 /// Operating system, architecture and variant, in Go's words: `linux/amd64`, `linux/arm/v7`.
@@ -352,7 +354,8 @@ impl Config {
             at_most("diff ids", listed.len(), bound!(limits, layers))?;
             diff_ids = listed.map(|d| digest(&d)).collect::<Result<_, Refusal>>()?;
         }
-        Ok(Self { platform: Platform::read(&at)?, diff_ids })
+        let created = at.optional("created")?.and_then(|created| created.string().ok().map(str::to_owned));
+        Ok(Self { platform: Platform::read(&at)?, diff_ids, created })
     }
 }
 

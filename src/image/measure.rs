@@ -45,6 +45,9 @@ pub(crate) struct Content {
 /// What is in a layer, or why loaders could differ on that.
 pub(crate) type Contents = Result<LayerContents, Refusal>;
 
+/// A layer, and what is in it where that was asked for.
+type Listing = (Layer, Option<Contents>);
+
 /// Hashes the files `entries` of `archive`; the result is by name. What is in them is listed in the same pass, if that is wanted.
 pub(crate) fn layers<R: ReadAt + Sync>(
     archive: &R,
@@ -52,7 +55,7 @@ pub(crate) fn layers<R: ReadAt + Sync>(
     limits: &ArchiveLimits,
     wanted: Option<&Wanted<'_>>,
     progress: &(dyn Fn(u64, u64) + Sync),
-) -> Result<BTreeMap<String, (Layer, Option<Contents>)>, ArchiveError> {
+) -> Result<BTreeMap<String, Listing>, ArchiveError> {
     entries.sort_by(|a, b| b.size.cmp(&a.size).then(a.offset.cmp(&b.offset)));
     let total = entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
     not_too_large(&entries, total, limits)?;
@@ -117,7 +120,7 @@ struct Queue<'a, R> {
     wanted: Option<&'a Wanted<'a>>,
     taken: Taken,
     progress: &'a (dyn Fn(u64, u64) + Sync),
-    results: Mutex<BTreeMap<usize, Result<(Layer, Option<Contents>), ArchiveError>>>,
+    results: Mutex<BTreeMap<usize, Result<Listing, ArchiveError>>>,
 }
 
 impl<R: ReadAt + Sync> Queue<'_, R> {
@@ -133,7 +136,7 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
         }
     }
 
-    fn layer(&self, entry: &Entry) -> Result<(Layer, Option<Contents>), ArchiveError> {
+    fn layer(&self, entry: &Entry) -> Result<Listing, ArchiveError> {
         let compression = compression(self.archive, entry)?;
         let spread = self.cores > 1 && entry.size > self.fair_share;
         let lister = || self.wanted.map(|wanted| Lister::new(wanted, &self.taken, self.limits, &entry.name));

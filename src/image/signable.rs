@@ -80,11 +80,21 @@ impl Signable {
         limits: &ArchiveLimits,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Self, SignableError> {
-        let table = archive.table(limits)?;
         let measured = Inventory::scan_opened(archive, limits)?.measure(limits, progress)?;
+        Self::of_measured(archive, &measured, std::slice::from_ref(name), limits)
+    }
+
+    /// The same of an archive that has been measured, which may claim the names `names`, of which there is at least one.
+    pub(crate) fn of_measured(
+        archive: &Archive,
+        measured: &MeasuredInventory<&Archive>,
+        names: &[ImageName],
+        limits: &ArchiveLimits,
+    ) -> Result<Self, SignableError> {
         let [image] = measured.images() else {
             return Err(several_images(measured.images().len()).into());
         };
+        let table = archive.table(limits)?;
         let mut blobs = Blobs { reader: Reader::new(&archive, limits), table: &table, limits };
         match (&image.oci, &image.docker) {
             (Some(Top::Index(index)), _) => {
@@ -95,15 +105,15 @@ impl Signable {
                     let platform = platform.ok_or_else(|| no_platform(&child.descriptor))?;
                     files.push((platform, blobs.read(&child.descriptor)?));
                 }
-                Self::of_index(bytes, files, name, image, &measured, limits)
+                Self::of_index(bytes, files, names, image, measured, limits)
             }
             (Some(Top::Manifest(oci)), _) => {
                 let bytes = blobs.read(&oci.descriptor)?;
-                Self::of_manifest(bytes, name, image, &measured, limits)
+                Self::of_manifest(bytes, names, image, measured, limits)
             }
             (None, Some(docker)) => {
-                let bytes = docker_manifest(docker, &measured)?;
-                Self::of_manifest(bytes, name, image, &measured, limits)
+                let bytes = docker_manifest(docker, measured)?;
+                Self::of_manifest(bytes, names, image, measured, limits)
             }
             (None, None) => Err(several_images(0).into()),
         }
@@ -111,13 +121,13 @@ impl Signable {
 
     fn of_manifest<R>(
         bytes: Vec<u8>,
-        name: &ImageName,
+        names: &[ImageName],
         image: &ClaimedImage,
         measured: &MeasuredInventory<R>,
         limits: &ArchiveLimits,
     ) -> Result<Self, SignableError> {
-        let signed = SignedImage::from_manifest(name, &bytes, None, limits)?;
-        check_image(&signed, std::slice::from_ref(name), image, measured).map_err(SignableError::Refused)?;
+        let signed = SignedImage::from_manifest(first(names)?, &bytes, None, limits)?;
+        check_image(&signed, names, image, measured).map_err(SignableError::Refused)?;
         let manifest = Sha256::of(&bytes);
         Ok(Self { files: vec![(MANIFEST_FILE.to_owned(), bytes)], manifest, platforms: Vec::new() })
     }
@@ -125,7 +135,7 @@ impl Signable {
     fn of_index<R>(
         bytes: Vec<u8>,
         children: Vec<(Platform, Vec<u8>)>,
-        name: &ImageName,
+        names: &[ImageName],
         image: &ClaimedImage,
         measured: &MeasuredInventory<R>,
         limits: &ArchiveLimits,
@@ -134,8 +144,8 @@ impl Signable {
         let mut signable = Self { files: vec![(MANIFEST_FILE.to_owned(), bytes.clone())], manifest, platforms: vec![] };
         let mut left_out = Vec::new();
         for (platform, child) in children {
-            let signed = SignedImage::from_index(name, &bytes, &platform, &child, limits)?;
-            if let Err(refusals) = check_image(&signed, std::slice::from_ref(name), image, measured) {
+            let signed = SignedImage::from_index(first(names)?, &bytes, &platform, &child, limits)?;
+            if let Err(refusals) = check_image(&signed, names, image, measured) {
                 // A platform whose layers were never pulled; and to docker a hybrid is of one platform, which the others are not.
                 let is_absent = refusals.iter().all(|refusal| refusal.code == Code::ArchiveMissingFile);
                 if !is_absent && image.docker.is_none() {
@@ -160,6 +170,11 @@ impl Signable {
         }
         Ok(signable)
     }
+}
+
+fn first(names: &[ImageName]) -> Result<&ImageName, SignableError> {
+    let missing = || Refusal::new(Code::NameNotAllowed, "the archive", "there is no name that it may have");
+    names.first().ok_or_else(|| missing().into())
 }
 
 fn no_platform(child: &Descriptor) -> Refusal {

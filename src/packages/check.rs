@@ -237,7 +237,8 @@ impl Problem {
     }
 
     fn of_hidden(kind: Kind) -> Self {
-        let message = format!("a layer hides the {kind} database that a layer below it has, and the list names its packages");
+        let message =
+            format!("a layer hides the {kind} database that a layer below it has, and the list names its packages");
         Self::new("package-database-hidden", message, kind.as_str())
     }
 
@@ -259,7 +260,9 @@ impl Problem {
     fn no_files(lists: &[SignedList]) -> Self {
         let targets: Vec<String> = lists.iter().map(|list| escaped(&list.target).to_string()).collect();
         let targets = targets.join(", ");
-        let message = format!("{targets}: no file is listed, so files cannot be compared; `plimsoll packages` writes a list that names them");
+        let message = format!(
+            "{targets}: no file is listed, so files cannot be compared; `plimsoll packages` writes a list that names them"
+        );
         Self::new("file-list-missing", message, &targets)
     }
 }

@@ -107,7 +107,8 @@ impl Named<'_> {
     /// What only RPM may have more than once.
     fn repeated(&self) -> Vec<Difference> {
         let is_once = |pair: &[&Package]| pair.iter().all(|package| package.kind() == Kind::Rpm);
-        let same = |pair: &[&Package]| pair.first().map(|p| p.arch()) == pair.last().map(|p| p.arch()) && !is_once(pair);
+        let same =
+            |pair: &[&Package]| pair.first().map(|p| p.arch()) == pair.last().map(|p| p.arch()) && !is_once(pair);
         let mut found = Vec::new();
         for pair in self.listed.windows(2).filter(|pair| same(pair)) {
             if let [first, second] = pair {
@@ -190,7 +191,12 @@ impl fmt::Display for Difference {
             Self::Arch { listed, installed } => {
                 let arch = |package: &Package| escaped(package.arch().unwrap_or("none")).to_string();
                 let name = escaped(listed.name());
-                write!(f, "{name}: another architecture is installed, expected {}, found {}", arch(listed), arch(installed))
+                write!(
+                    f,
+                    "{name}: another architecture is installed, expected {}, found {}",
+                    arch(listed),
+                    arch(installed)
+                )
             }
             Self::InstalledTwice(package) => write!(f, "{package}: the database has it twice"),
             Self::ListedTwice { first, second } => {
@@ -218,32 +224,122 @@ mod tests {
     const CASES: &[Case] = &[
         ("the same", Kind::Deb, &["a 1 amd64", "b 2 all"], &["b 2 all", "a 1 amd64"], &[]),
         ("nothing at all", Kind::Deb, &[], &[], &[]),
-        ("no database", Kind::Deb, &["a 1 amd64", "b 1 all"], &[], &["a 1 amd64: listed, and not installed", "b 1 all: listed, and not installed"]),
+        (
+            "no database",
+            Kind::Deb,
+            &["a 1 amd64", "b 1 all"],
+            &[],
+            &["a 1 amd64: listed, and not installed", "b 1 all: listed, and not installed"],
+        ),
         ("one more", Kind::Apk, &["a 1 x"], &["a 1 x", "b 1 x"], &["b 1 x: installed, and not listed"]),
-        ("older", Kind::Deb, &["a 1:1 amd64"], &["a 2 amd64"], &["a: another version is installed, expected 1:1, found 2, which is older"]),
-        ("newer", Kind::Deb, &["a 1-9 amd64"], &["a 1-10 amd64"], &["a: another version is installed, expected 1-9, found 1-10, which is newer"]),
-        ("equal in order, not in text", Kind::Deb, &["a 1.0 amd64"], &["a 1.0-0 amd64"], &["a: another version is installed, expected 1.0, found 1.0-0, which is of the same order"]),
+        (
+            "older",
+            Kind::Deb,
+            &["a 1:1 amd64"],
+            &["a 2 amd64"],
+            &["a: another version is installed, expected 1:1, found 2, which is older"],
+        ),
+        (
+            "newer",
+            Kind::Deb,
+            &["a 1-9 amd64"],
+            &["a 1-10 amd64"],
+            &["a: another version is installed, expected 1-9, found 1-10, which is newer"],
+        ),
+        (
+            "equal in order, not in text",
+            Kind::Deb,
+            &["a 1.0 amd64"],
+            &["a 1.0-0 amd64"],
+            &["a: another version is installed, expected 1.0, found 1.0-0, which is of the same order"],
+        ),
         ("an epoch of zero is none", Kind::Rpm, &["a 0:1-1 x"], &["a 1-1 x"], &[]),
-        ("another architecture", Kind::Deb, &["a 1 amd64"], &["a 1 i386"], &["a: another architecture is installed, expected amd64, found i386"]),
-        ("both differ", Kind::Deb, &["a 1 amd64"], &["a 2 i386"], &["a 1 amd64: listed, and not installed", "a 2 i386: installed, and not listed"]),
+        (
+            "another architecture",
+            Kind::Deb,
+            &["a 1 amd64"],
+            &["a 1 i386"],
+            &["a: another architecture is installed, expected amd64, found i386"],
+        ),
+        (
+            "both differ",
+            Kind::Deb,
+            &["a 1 amd64"],
+            &["a 2 i386"],
+            &["a 1 amd64: listed, and not installed", "a 2 i386: installed, and not listed"],
+        ),
         ("two architectures", Kind::Deb, &["a 1 amd64", "a 1 i386"], &["a 1 i386", "a 1 amd64"], &[]),
-        ("one architecture of two", Kind::Deb, &["a 1 amd64"], &["a 1 i386", "a 1 amd64"], &["a 1 i386: installed, and not listed"]),
+        (
+            "one architecture of two",
+            Kind::Deb,
+            &["a 1 amd64"],
+            &["a 1 i386", "a 1 amd64"],
+            &["a 1 i386: installed, and not listed"],
+        ),
         ("the list says no architecture", Kind::Deb, &["a 1"], &["a 1 amd64"], &[]),
-        ("it says none, and there are two", Kind::Deb, &["a 1"], &["a 1 amd64", "a 1 i386"], &["a 1 i386: installed, and not listed"]),
+        (
+            "it says none, and there are two",
+            Kind::Deb,
+            &["a 1"],
+            &["a 1 amd64", "a 1 i386"],
+            &["a 1 i386: installed, and not listed"],
+        ),
         ("one says it, the other does not", Kind::Rpm, &["a 1", "a 1 i"], &["a 1 i", "a 1 x"], &[]),
-        ("it says none, of another version", Kind::Deb, &["a 1"], &["a 2 amd64"], &["a: another version is installed, expected 1, found 2, which is newer"]),
-        ("the database says no architecture", Kind::Deb, &["a 1 amd64"], &["a 1"], &["a: another architecture is installed, expected amd64, found none"]),
-        ("names are compared whole", Kind::Deb, &["a 1 x"], &["A 1 x"], &["A 1 x: installed, and not listed", "a 1 x: listed, and not installed"]),
+        (
+            "it says none, of another version",
+            Kind::Deb,
+            &["a 1"],
+            &["a 2 amd64"],
+            &["a: another version is installed, expected 1, found 2, which is newer"],
+        ),
+        (
+            "the database says no architecture",
+            Kind::Deb,
+            &["a 1 amd64"],
+            &["a 1"],
+            &["a: another architecture is installed, expected amd64, found none"],
+        ),
+        (
+            "names are compared whole",
+            Kind::Deb,
+            &["a 1 x"],
+            &["A 1 x"],
+            &["A 1 x: installed, and not listed", "a 1 x: listed, and not installed"],
+        ),
         ("two kernels", Kind::Rpm, &["k 1 x", "k 2 x"], &["k 2 x", "k 1 x"], &[]),
         ("a kernel too many", Kind::Rpm, &["k 2 x"], &["k 1 x", "k 2 x"], &["k 1 x: installed, and not listed"]),
         ("one package twice", Kind::Rpm, &["k 1 x"], &["k 1 x", "k 1 x"], &["k 1 x: installed, and not listed"]),
-        ("twice in a database", Kind::Deb, &["a 1 x"], &["a 1 x", "a 1 x"], &["a 1 x: the database has it twice", "a 1 x: installed, and not listed"]),
-        ("two versions in a database", Kind::Apk, &["a 1 x"], &["a 1 x", "a 2 x"], &["a 2 x: the database has it twice", "a 2 x: installed, and not listed"]),
-        ("two versions in a list", Kind::Deb, &["a 1 x", "a 2 x"], &["a 2 x"], &["a 1 x: the list has it twice, also as 2", "a 1 x: listed, and not installed"]),
+        (
+            "twice in a database",
+            Kind::Deb,
+            &["a 1 x"],
+            &["a 1 x", "a 1 x"],
+            &["a 1 x: the database has it twice", "a 1 x: installed, and not listed"],
+        ),
+        (
+            "two versions in a database",
+            Kind::Apk,
+            &["a 1 x"],
+            &["a 1 x", "a 2 x"],
+            &["a 2 x: the database has it twice", "a 2 x: installed, and not listed"],
+        ),
+        (
+            "two versions in a list",
+            Kind::Deb,
+            &["a 1 x", "a 2 x"],
+            &["a 2 x"],
+            &["a 1 x: the list has it twice, also as 2", "a 1 x: listed, and not installed"],
+        ),
         ("one entry twice in a list", Kind::Deb, &["a 1 x", "a 1 x"], &["a 1 x"], &[]),
         ("a key of rpm", Kind::Rpm, &[], &["gpg-pubkey 1-1"], &[]),
         ("a key in the list", Kind::Rpm, &["gpg-pubkey 1-1"], &[], &[]),
-        ("a package that is called so", Kind::Rpm, &[], &["gpg-pubkey 1-1 x"], &["gpg-pubkey 1-1 x: installed, and not listed"]),
+        (
+            "a package that is called so",
+            Kind::Rpm,
+            &[],
+            &["gpg-pubkey 1-1 x"],
+            &["gpg-pubkey 1-1 x: installed, and not listed"],
+        ),
         ("a key of dpkg is none", Kind::Deb, &[], &["gpg-pubkey 1-1"], &["gpg-pubkey 1-1: installed, and not listed"]),
     ];
 

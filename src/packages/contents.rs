@@ -40,7 +40,9 @@ impl<'c> ImageContents<'c> {
         // A database that a link leads to, where none is expected: the layer is read once more, and must be what was verified.
         let reread = |origin: Origin<'_>| -> Result<Arc<[u8]>, Unreadable> {
             let layer = image.layers().get(origin.layer).ok_or_else(|| Unreadable::new("a layer that is not there"))?;
-            measured.file(layer, origin.entry, origin.written, limits).map_err(|error| Unreadable::new(error.to_string()))
+            measured
+                .file(layer, origin.entry, origin.written, limits)
+                .map_err(|error| Unreadable::new(error.to_string()))
         };
         let installed = Installed::of(&tree, &layers, &reread);
         Ok(Self { tree, installed })

@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::ignore::{self, Glob, Look};
-use super::list::PackageList;
+use super::list::{FilePath, PackageList};
 use super::overlay::{Found, Path, Tree};
+use super::write::ListedFile;
 use crate::digest::Sha256;
 use crate::image::contents::shown;
 use crate::text::escaped;
@@ -75,9 +76,7 @@ pub(crate) fn compare(tree: &Tree<'_>, lists: &[&PackageList], globs: &[Glob]) -
     }
     for (path, found) in tree.iter().filter(|(path, _)| !owned.contains(*path)) {
         let class = match found {
-            Found::File { facts, mode, .. } => {
-                ignore::class(path, Look { mode, is_program: facts.is_program }, globs)
-            }
+            Found::File { facts, mode, .. } => ignore::class(path, Look { mode, is_program: facts.is_program }, globs),
             Found::Folder | Found::Symlink(_) => continue,
             // A FIFO has no content and gives no access to anything.
             Found::Fifo => continue,
@@ -170,15 +169,15 @@ impl fmt::Display for FileDifference {
     }
 }
 
-/// The SHA-256 of each regular file, by its physical path, for a list of the finished image; and the paths that no list can name, for they are no text.
-pub(crate) fn listed<'t>(tree: &'t Tree<'_>) -> (Vec<(&'t str, Sha256)>, Vec<String>) {
+/// Each regular file by its physical path, for a list of the finished image; and the paths that no list can name, for they are no text.
+pub(crate) fn listed(tree: &Tree<'_>) -> (Vec<ListedFile>, Vec<String>) {
     let (mut files, mut unnamed) = (Vec::new(), Vec::new());
     for (path, found) in tree.iter() {
-        if let Found::File { facts, .. } = found {
-            match (std::str::from_utf8(path), facts.digest) {
-                (Ok(path), Some(digest)) => files.push((path, digest)),
-                _ => unnamed.push(shown(path)),
-            }
+        let Found::File { facts, .. } = found else { continue };
+        let named = std::str::from_utf8(path).ok().and_then(|path| FilePath::parse(path).ok());
+        match (named, facts.digest) {
+            (Some(path), Some(sha256)) => files.push(ListedFile { path, sha256, sha1: facts.sha1 }),
+            _ => unnamed.push(shown(path)),
         }
     }
     (files, unnamed)

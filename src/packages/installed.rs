@@ -20,7 +20,7 @@ use super::overlay::{Found, Origin, Path, Tree, join, split};
 use super::package::{Kind, Package};
 use super::{apk, dpkg, rpm};
 use crate::digest::Sha256;
-use crate::image::contents::{Keep, LayerContents, EntryKind, shown};
+use crate::image::contents::{EntryKind, Keep, LayerContents, shown};
 
 const DPKG: &[u8] = b"var/lib/dpkg";
 const APK: &[&[u8]] = &[b"lib/apk/db/installed", b"usr/lib/apk/db/installed"];
@@ -180,6 +180,7 @@ struct Search<'s, 'c> {
 }
 
 type Bytes = Arc<[u8]>;
+type Reader = fn(&[u8]) -> Result<Vec<Package>, Unreadable>;
 
 impl Search<'_, '_> {
     /// The bytes of the file that a path leads to, and its physical path. `None` if nothing is there.
@@ -282,11 +283,8 @@ impl Search<'_, '_> {
     }
 
     fn rpm(&mut self, place: &[u8]) {
-        for (name, read) in [
-            (SQLITE, None),
-            (NDB, Some(rpm::ndb as fn(&[u8]) -> Result<Vec<Package>, Unreadable>)),
-            (BDB, Some(rpm::bdb)),
-        ] {
+        let forms: [(&[u8], Option<Reader>); 3] = [(SQLITE, None), (NDB, Some(rpm::ndb)), (BDB, Some(rpm::bdb))];
+        for (name, read) in forms {
             let path = join(place, name);
             match self.bytes(&path) {
                 Ok(None) => {}
@@ -314,7 +312,10 @@ impl Search<'_, '_> {
             let other = [named, ending].concat();
             let other = self.bytes(&other).map_err(|error| error.of(&String::from_utf8_lossy(&other)))?;
             if other.is_some_and(|(other, bytes)| *other != *path && !bytes.is_empty()) {
-                let text = format!("{} stands beside a link to the database, not beside it", Cow::from(shown(&[named, ending].concat())));
+                let text = format!(
+                    "{} stands beside a link to the database, not beside it",
+                    Cow::from(shown(&[named, ending].concat()))
+                );
                 return Err(Unreadable::new(text));
             }
         }

@@ -1,7 +1,7 @@
 //! What is installed in an image, against the package list that was signed.
 
 use self::error::Unreadable;
-use self::list::ListFormat;
+use self::format::ListFormat;
 use crate::image::manifest::Platform;
 use crate::limits;
 
@@ -12,27 +12,31 @@ pub(crate) mod contents;
 pub mod cyclonedx;
 pub mod deb822;
 pub mod dpkg;
+mod entry;
 pub mod error;
 pub mod files;
+pub mod format;
 pub mod ignore;
+pub mod inspect;
 pub mod installed;
 pub mod list;
 pub mod order;
 pub mod os_release;
 mod overlay;
 pub mod package;
-mod purl;
+pub mod purl;
 pub mod rpm;
 pub mod severity;
 pub mod spdx;
 mod stream;
+pub mod write;
 
 /// The names of the files that may list the packages of an image; those of a platform only where the image is signed as an index.
 pub(crate) fn list_files(platform: Option<&Platform>) -> Vec<(ListFormat, String)> {
     let mut middles = vec![String::new()];
     middles.extend(platform.map(|platform| format!(".{}", platform.file_part())));
     let files = middles.iter().flat_map(|middle| {
-        ListFormat::ALL.iter().map(move |format| (*format, format!("packages{middle}.{}", format.ending())))
+        ListFormat::ALL.iter().map(move |format| (*format, format!("packages{middle}.{}", format.suffix())))
     });
     files.collect()
 }

@@ -437,7 +437,7 @@ mod tests {
                 (path, EntryKind::Symlink(target.as_bytes().into()))
             } else if let Some((path, text)) = word.split_once('=') {
                 let (size, content) = (text.len().try_into().unwrap(), Some(text.as_bytes().into()));
-                (path, EntryKind::File(FileFacts { size, digest: None, content, is_program: false }))
+                (path, EntryKind::File(FileFacts { size, digest: None, sha1: None, content, is_program: false }))
             } else if let Some(path) = word.strip_suffix('!') {
                 (path, EntryKind::Device)
             } else {

@@ -40,7 +40,7 @@ pub(crate) fn without_control(json: &str) -> String {
     out
 }
 
-const NOT_CHECKED: PackageReport = PackageReport::NOT_CHECKED;
+static NOT_CHECKED: PackageReport = PackageReport::NOT_CHECKED;
 
 /// The shape of the JSON, in the order in which it is written.
 #[derive(Serialize)]

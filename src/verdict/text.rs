@@ -124,7 +124,10 @@ impl PackageReport {
         writeln!(f, "  packages  {installed}, as listed in {lists}")?;
         for list in &self.lists {
             let others = list.not_compared.iter().map(|(kind, count)| {
-                format!("{count} {}", if kind.is_empty() { "without a package URL".into() } else { escaped(kind).to_string() })
+                format!(
+                    "{count} {}",
+                    if kind.is_empty() { "without a package URL".into() } else { escaped(kind).to_string() }
+                )
             });
             let others: Vec<String> = others.collect();
             if !others.is_empty() {
@@ -132,7 +135,11 @@ impl PackageReport {
             }
             if list.without_architecture > 0 {
                 let count = list.without_architecture;
-                writeln!(f, "  not compared: the architecture of {count} packages, which {} does not say", escaped(&list.target))?;
+                writeln!(
+                    f,
+                    "  not compared: the architecture of {count} packages, which {} does not say",
+                    escaped(&list.target)
+                )?;
             }
         }
         let Some(files) = &self.files else { return Ok(()) };

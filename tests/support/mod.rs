@@ -11,6 +11,7 @@
 )]
 
 pub mod image;
+pub mod packages;
 #[cfg(feature = "publish")]
 pub mod published;
 pub mod repo;
