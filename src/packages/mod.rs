@@ -1,6 +1,6 @@
 //! What is installed in an image, against the package list that was signed.
 //!
-//! The databases of installed packages are read from bytes: [`dpkg`] and [`apk`]. What stands in them is the claim of whoever
+//! The databases of installed packages are read from bytes: [`dpkg`], [`apk`] and [`rpm`]. What stands in them is the claim of whoever
 //! made the image; what decides is the comparison with the list.
 
 pub mod apk;
@@ -9,6 +9,7 @@ pub mod dpkg;
 pub mod error;
 pub mod list;
 pub mod package;
+pub mod rpm;
 
 use error::Unreadable;
 
