@@ -180,7 +180,6 @@ struct Search<'s, 'c> {
 }
 
 type Bytes = Arc<[u8]>;
-type Reader = fn(&[u8]) -> Result<Vec<Package>, Unreadable>;
 
 impl Search<'_, '_> {
     /// The bytes of the file that a path leads to, and its physical path. `None` if nothing is there.
@@ -283,16 +282,16 @@ impl Search<'_, '_> {
     }
 
     fn rpm(&mut self, place: &[u8]) {
-        let forms: [(&[u8], Option<Reader>); 3] = [(SQLITE, None), (NDB, Some(rpm::ndb)), (BDB, Some(rpm::bdb))];
-        for (name, read) in forms {
+        for name in [SQLITE, NDB, BDB] {
             let path = join(place, name);
             match self.bytes(&path) {
                 Ok(None) => {}
                 Ok(Some((physical, bytes))) => {
                     if self.used.insert(physical.clone()) {
-                        let packages = match read {
-                            Some(read) => read(&bytes),
-                            None => self.sqlite(&path, &physical, &bytes),
+                        let packages = match name {
+                            NDB => rpm::packages(&rpm::Database::Ndb(&bytes)),
+                            BDB => rpm::packages(&rpm::Database::Bdb(&bytes)),
+                            _ => self.sqlite(&path, &physical, &bytes),
                         };
                         self.add(Kind::Rpm, &physical, packages);
                     }
@@ -320,6 +319,6 @@ impl Search<'_, '_> {
             }
         }
         let [wal, journal] = beside;
-        rpm::sqlite(bytes, wal.as_deref(), journal.as_deref())
+        rpm::packages(&rpm::Database::Sqlite { db: bytes, wal: wal.as_deref(), journal: journal.as_deref() })
     }
 }

@@ -1,4 +1,7 @@
 //! What is installed in an image, against the package list that was signed.
+//!
+//! The databases of installed packages are read from bytes: [`dpkg`], [`apk`] and [`rpm`]. What stands in them is the claim of whoever
+//! made the image; what decides is the comparison with the list.
 
 use self::error::Unreadable;
 use self::format::ListFormat;
