@@ -381,7 +381,7 @@ fn a_list_is_looked_for_as_the_mode_says() {
             &good,
             vec![(DEB822, deb822(&[A])), (SPDX, spdx(&[B], &[]))],
             auto(),
-            "untrusted: package-missing b, package-extra a",
+            "untrusted: package-extra a, package-missing b",
         ),
         (
             "an empty list, and no database",
@@ -620,7 +620,7 @@ fn each_form_of_archive_is_listed_alike() {
         let bad = verdict_of(&image, &wrong, files(), ArchiveLimits::default());
         assert_eq!(
             words(&bad),
-            "untrusted: package-missing b, package-extra a, file-modified usr/bin/app",
+            "untrusted: package-extra a, package-missing b, file-modified usr/bin/app",
             "{stored:?}"
         );
     }

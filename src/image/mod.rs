@@ -57,7 +57,7 @@ pub mod check;
 pub mod claims;
 pub(crate) mod contents;
 mod docker;
-mod documents;
+pub(crate) mod documents;
 pub mod error;
 mod folder;
 mod header;

@@ -244,10 +244,10 @@ impl Problem {
 
     fn of_package(difference: &Difference, database: Option<&Database>, target: &str) -> Self {
         let place = match database {
-            Some(database) => format!("in /{}", escaped(database.path())),
-            None => "there is no database of its system".to_owned(),
+            Some(database) => format!("/{}", escaped(database.path())),
+            None => "no database".to_owned(),
         };
-        let message = format!("{difference} ({place}; listed in {})", escaped(target));
+        let message = format!("{difference} ({place} against {})", escaped(target));
         let problem = Self::new(difference.code(), message, difference.name());
         Self { expected: difference.expected(), found: difference.found(), ..problem }
     }

@@ -8,7 +8,6 @@ use super::contents::ImageContents;
 use super::files::listed;
 use super::installed::{self, Database, Installed};
 use super::format::ListFormat;
-use super::list::FilePath;
 use super::os_release;
 use super::package::Package;
 use super::write::{self, Described, ListedFile};
