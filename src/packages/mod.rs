@@ -9,12 +9,14 @@ use crate::image::manifest::Platform;
 use crate::limits;
 
 pub mod apk;
+pub mod assess;
 pub mod check;
 pub mod compare;
 pub(crate) mod contents;
 pub mod cyclonedx;
 pub mod deb822;
 pub mod dpkg;
+mod ecosystem;
 mod entry;
 pub mod error;
 pub mod files;
@@ -25,6 +27,7 @@ pub mod installed;
 pub mod list;
 pub mod order;
 pub mod os_release;
+pub mod osv;
 mod overlay;
 pub mod package;
 pub mod purl;
@@ -32,6 +35,8 @@ pub mod rpm;
 pub mod severity;
 pub mod spdx;
 mod stream;
+mod strict;
+pub mod vex;
 pub mod write;
 
 /// The names of the files that may list the packages of an image; those of a platform only where the image is signed as an index.
