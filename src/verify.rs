@@ -17,10 +17,12 @@ use crate::image::signable::MANIFEST_FILE;
 use crate::limits::ArchiveLimits;
 use crate::map::{Disagreement, LookupError, MapSession, Repositories};
 use crate::name::ImageName;
-use crate::packages::check::{PackageChecks, SignedList};
+use crate::packages::advise::{ADVISORIES, STATEMENTS, SignedAdvisories};
+use crate::packages::check::{Beside, PackageChecks, SignedList};
 use crate::packages::contents::ImageContents;
+use crate::packages::error::Unreadable;
 use crate::packages::list::PackageList;
-use crate::packages::{installed, list_files};
+use crate::packages::{installed, list_files, osv, vex};
 use crate::template::{TargetPaths, TemplateError};
 use crate::text::escaped;
 use crate::trust::Absence;
@@ -77,7 +79,7 @@ enum Need {
 struct Signed {
     name: ImageName,
     image: SignedImage,
-    lists: Vec<SignedList>,
+    beside: Beside,
 }
 
 /// Why a verdict is not "trusted".
@@ -202,7 +204,7 @@ impl<S: Source> Verifier<S> {
         let progress = &self.progress;
         let digests = if self.packages.files { Digests::Sha256 } else { Digests::Kept };
         let wanted = Wanted { digests, keep: &installed::keep };
-        let wanted = signed.iter().flatten().any(Signed::has_lists).then_some(&wanted);
+        let wanted = signed.iter().flatten().any(Signed::has_more).then_some(&wanted);
         let progress: &(dyn Fn(u64, u64) + Sync) = &|done, total| progress(done, total);
         let measured = inventory.measure_listing(&self.limits, wanted, progress)?;
 
@@ -233,10 +235,10 @@ impl<S: Source> Verifier<S> {
         report: &mut Report,
     ) -> Result<(), Stop> {
         let mut problems = Vec::new();
-        for (image, _, signed) in verified.iter().filter(|(.., signed)| signed.iter().any(Signed::has_lists)) {
+        for (image, _, signed) in verified.iter().filter(|(.., signed)| signed.iter().any(Signed::has_more)) {
             let contents = ImageContents::of(image, measured, &self.limits)?;
-            for Signed { name, lists, .. } in signed.iter().filter(|signed| signed.has_lists()) {
-                let (checked, found) = contents.check(lists, &self.packages);
+            for Signed { name, beside, .. } in signed.iter().filter(|signed| !signed.beside.is_empty()) {
+                let (checked, found) = contents.check(image, name, beside, &self.packages);
                 report.packages.push((name.to_string(), checked));
                 problems.extend(found);
             }
@@ -310,42 +312,66 @@ impl<S: Source> Verifier<S> {
             report.platform = self.platform.as_ref().map(ToString::to_string);
             (SignedImage::from_manifest(name, &manifest, self.platform.as_ref(), &self.limits)?, None)
         };
-        let lists = self.signed_lists(name, platform.as_ref(), signed_file)?;
-        Ok(Signed { name: name.clone(), image, lists })
+        let beside = self.signed_beside(name, platform.as_ref(), signed_file)?;
+        Ok(Signed { name: name.clone(), image, beside })
     }
 
-    /// The package lists beside an image: those for all its platforms, and those for the one that was chosen.
-    fn signed_lists(
+    /// What is signed beside an image of its packages: the lists for all its platforms, those for the one that was chosen, and advisories.
+    fn signed_beside(
         &self,
         name: &ImageName,
         platform: Option<&Platform>,
         signed_file: &mut SignedFile<'_>,
-    ) -> Result<Vec<SignedList>, Stop> {
-        let mut lists = Vec::new();
+    ) -> Result<Beside, Stop> {
+        let mut beside = Beside::default();
         if self.packages.is_off() {
-            return Ok(lists);
+            return Ok(beside);
         }
-        for (format, file) in list_files(platform) {
-            let target = self.target_paths.path(name, &file).map_err(|error| no_path(name, &error))?;
-            let Some(bytes) = signed_file(name, &target, Need::May)? else { continue };
-            let list = PackageList::read(format, &bytes).map_err(|error| {
-                let text = format!("{}: the signed list cannot be read: {error}", escaped(&target));
-                Stop::Undecided(vec![Finding::new("package-list-unreadable", text).about(&target)])
-            })?;
-            lists.push(SignedList { target, list });
+        let mut bring = |file: &str| -> Result<Option<(String, Vec<u8>)>, Stop> {
+            let target = self.target_paths.path(name, file).map_err(|error| no_path(name, &error))?;
+            Ok(signed_file(name, &target, Need::May)?.map(|bytes| (target, bytes)))
+        };
+        let files = list_files(platform);
+        for (format, file) in &files {
+            let Some((target, bytes)) = bring(file)? else { continue };
+            let list = PackageList::read(*format, &bytes);
+            let list = list.map_err(|error| unreadable("package-list-unreadable", &target, &error))?;
+            beside.lists.push(SignedList { target, list });
         }
-        if lists.is_empty() && self.packages.need_list() {
-            let files: Vec<String> = list_files(platform).into_iter().map(|(_, file)| file).collect();
-            let text = format!("{name}: no package list is signed beside it; looked for {}", files.join(", "));
-            return Err(Stop::Untrusted(vec![Finding::new("package-list-missing", text)]));
+        if beside.lists.is_empty() && self.packages.need_list() {
+            let files: Vec<&str> = files.iter().map(|(_, file)| file.as_str()).collect();
+            return Err(missing("package-list-missing", name, "no package list", &files));
         }
-        Ok(lists)
+        let code = "advisories-unreadable";
+        if let Some((target, bytes)) = bring(ADVISORIES)? {
+            let advisories = osv::read(&bytes).map_err(|error| unreadable(code, &target, &error))?;
+            let statements = bring(STATEMENTS)?.map(|(target, bytes)| {
+                let statements = vex::read(&bytes).map_err(|error| unreadable(code, &target, &error))?;
+                Ok::<_, Stop>((target, statements))
+            });
+            beside.advisories = Some(SignedAdvisories { target, advisories, statements: statements.transpose()? });
+        } else if self.packages.need_advisories() {
+            return Err(missing("advisories-missing", name, "no advisories", &[ADVISORIES]));
+        }
+        Ok(beside)
     }
 }
 
+/// A signed file that cannot be read decides nothing, so nothing is decided.
+fn unreadable(code: &'static str, target: &str, error: &Unreadable) -> Stop {
+    let text = format!("{}: it is signed, and cannot be read: {error}", escaped(target));
+    Stop::Undecided(vec![Finding::new(code, text).about(target)])
+}
+
+fn missing(code: &'static str, name: &ImageName, what: &str, files: &[&str]) -> Stop {
+    let text = format!("{name}: {what} is signed beside it; looked for {}", files.join(", "));
+    Stop::Untrusted(vec![Finding::new(code, text)])
+}
+
 impl Signed {
-    fn has_lists(&self) -> bool {
-        !self.lists.is_empty()
+    /// Whether something is signed of what is in the image.
+    fn has_more(&self) -> bool {
+        !self.beside.is_empty()
     }
 }
 

@@ -12,6 +12,7 @@ use plimsoll::name::ImageName;
 use plimsoll::packages::check::{Mode, PackageChecks};
 use plimsoll::packages::format::ListFormat;
 use plimsoll::packages::ignore::Glob;
+use plimsoll::packages::severity::FailOn;
 use plimsoll::template::TargetPaths;
 
 /// Decides whether a container image archive may be loaded.
@@ -276,6 +277,10 @@ pub(crate) struct PackageOptions {
     /// With --files: files that may be there though no list names them: usr/local/share/**, **/*.pyc. May be given several times
     #[arg(long, value_name = "GLOB", value_parser = glob, requires = "files")]
     pub(crate) ignore: Vec<Glob>,
+
+    /// Refuse an image with a package that signed advisories concern, from this severity on: low, medium, high, critical. Advisories must be signed then
+    #[arg(long, value_name = "SEVERITY", default_value = "none", hide_default_value = true)]
+    pub(crate) fail_on: FailOn,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -303,6 +308,7 @@ impl PackageOptions {
         if self.files {
             checks = checks.with_files();
         }
+        checks = checks.with_fail_on(self.fail_on);
         Ok(self.ignore.iter().cloned().fold(checks, PackageChecks::with_ignored))
     }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::advise::{AdvisoriesReport, SignedAdvisories};
 use super::compare::{Difference, compare};
 use super::files::{self, FileDifference};
 use super::ignore::Glob;
@@ -18,6 +19,8 @@ use super::installed::{Database, Installed};
 use super::list::PackageList;
 use super::overlay::Tree;
 use super::package::{Kind, Package};
+use super::severity::FailOn;
+use super::vex::ImageProduct;
 use crate::image::contents::shown;
 use crate::text::escaped;
 
@@ -39,6 +42,7 @@ pub struct PackageChecks {
     pub(crate) mode: Mode,
     pub(crate) files: bool,
     pub(crate) ignore: Vec<Glob>,
+    pub(crate) fail_on: FailOn,
 }
 
 impl PackageChecks {
@@ -61,8 +65,21 @@ impl PackageChecks {
         self
     }
 
+    /// Installed packages that signed advisories concern are a finding from this severity on, and when an advisory states none. Then advisories must be
+    /// signed beside the image. By default they are told, and decide nothing.
+    #[must_use]
+    pub fn with_fail_on(self, fail_on: FailOn) -> Self {
+        Self { fail_on, ..self }
+    }
+
+    /// Whether nothing beside the image is looked for.
     pub(crate) fn is_off(&self) -> bool {
-        self.mode == Mode::Off && !self.files
+        self.mode == Mode::Off && !self.files && !self.need_advisories()
+    }
+
+    /// Whether an image without advisories is refused.
+    pub(crate) fn need_advisories(&self) -> bool {
+        self.fail_on != FailOn::Nothing
     }
 
     /// Whether an image without a list is refused.
@@ -77,6 +94,19 @@ pub(crate) struct SignedList {
     /// The target path.
     pub(crate) target: String,
     pub(crate) list: PackageList,
+}
+
+/// All that is signed of the packages of an image, under one name.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) lists: Vec<SignedList>,
+    pub(crate) advisories: Option<SignedAdvisories>,
+}
+
+impl Beside {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.advisories.is_none()
+    }
 }
 
 /// Why what is installed is not what was signed.
@@ -100,11 +130,14 @@ pub(crate) struct PackageReport {
     pub(crate) databases: Vec<DatabaseReport>,
     /// Where files were compared.
     pub(crate) files: Option<FilesReport>,
+    /// Where advisories are signed.
+    pub(crate) advisories: Option<AdvisoriesReport>,
 }
 
 impl PackageReport {
     /// Of an image beside which no list is signed, or of whose packages nobody asked.
-    pub(crate) const NOT_CHECKED: Self = Self { checked: false, lists: Vec::new(), databases: Vec::new(), files: None };
+    pub(crate) const NOT_CHECKED: Self =
+        Self { checked: false, lists: Vec::new(), databases: Vec::new(), files: None, advisories: None };
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -133,50 +166,71 @@ pub(crate) struct FilesReport {
     pub(crate) ignored: BTreeMap<String, usize>,
 }
 
-/// Checks an image, which must be verified, against the lists that are signed beside it. At least one.
+/// Checks an image, which must be verified, against all that is signed beside it.
 pub(crate) fn check(
     tree: &Tree<'_>,
     installed: &Installed,
-    lists: &[SignedList],
+    beside: &Beside,
+    image: &ImageProduct<'_>,
     checks: &PackageChecks,
 ) -> (PackageReport, Vec<Problem>) {
+    let Beside { lists, advisories } = beside;
     let mut problems: Vec<Problem> = installed.databases().iter().filter_map(Problem::of_unreadable).collect();
-    let second = second_databases(installed, lists);
-    problems.extend(second.into_iter().chain(strays(installed, lists)));
-    for SignedList { target, list } in lists {
-        for database in installed.databases() {
-            let Ok(packages) = database.packages() else { continue };
-            let listed = of_kind(list, database.kind());
-            let differences = compare(&listed, packages);
-            problems.extend(differences.iter().map(|found| Problem::of_package(found, Some(database), target)));
-        }
-        for kind in [Kind::Apk, Kind::Deb, Kind::Rpm] {
-            // What no database answers for.
-            if installed.databases().iter().any(|database| database.kind() == kind) {
-                continue;
-            }
-            let differences = compare(&of_kind(list, kind), &[]);
-            let is_hidden = installed.hidden().contains(&kind) && !differences.is_empty();
-            problems.extend(is_hidden.then(|| Problem::of_hidden(kind)));
-            problems.extend(differences.iter().map(|found| Problem::of_package(found, None, target)));
-        }
+    let mut files = None;
+    if !lists.is_empty() {
+        problems.extend(second_databases(installed, lists).into_iter().chain(strays(installed, lists)));
+        problems.extend(lists.iter().flat_map(|signed| against(installed, signed)));
+        files = checks.files.then(|| compare_files(tree, lists, checks, &mut problems));
     }
-    let files = checks.files.then(|| {
-        let named: Vec<&PackageList> = lists.iter().map(|signed| &signed.list).collect();
-        if named.iter().all(|list| list.files().len() == 0) {
-            problems.push(Problem::no_files(lists));
-        }
-        let compared = files::compare(tree, &named, &checks.ignore);
-        problems.extend(compared.differences.iter().map(Problem::of_file));
-        FilesReport { same: compared.same, ignored: compared.ignored }
+    let advisories = advisories.as_ref().map(|signed| {
+        let (report, found) = signed.check(installed, image, checks.fail_on);
+        problems.extend(found);
+        report
     });
     let report = PackageReport {
-        checked: true,
+        checked: !lists.is_empty(),
         lists: lists.iter().map(ListReport::of).collect(),
         databases: installed.databases().iter().map(DatabaseReport::of).collect(),
         files,
+        advisories,
     };
     (report, problems)
+}
+
+/// Each database against a list, and what the list names of systems that have none.
+fn against(installed: &Installed, signed: &SignedList) -> Vec<Problem> {
+    let SignedList { target, list } = signed;
+    let mut problems = Vec::new();
+    for database in installed.databases() {
+        let Ok(packages) = database.packages() else { continue };
+        let differences = compare(&of_kind(list, database.kind()), packages);
+        problems.extend(differences.iter().map(|found| Problem::of_package(found, Some(database), target)));
+    }
+    for kind in [Kind::Apk, Kind::Deb, Kind::Rpm] {
+        if installed.databases().iter().any(|database| database.kind() == kind) {
+            continue;
+        }
+        let differences = compare(&of_kind(list, kind), &[]);
+        let is_hidden = installed.hidden().contains(&kind) && !differences.is_empty();
+        problems.extend(is_hidden.then(|| Problem::of_hidden(kind)));
+        problems.extend(differences.iter().map(|found| Problem::of_package(found, None, target)));
+    }
+    problems
+}
+
+fn compare_files(
+    tree: &Tree<'_>,
+    lists: &[SignedList],
+    checks: &PackageChecks,
+    problems: &mut Vec<Problem>,
+) -> FilesReport {
+    let named: Vec<&PackageList> = lists.iter().map(|signed| &signed.list).collect();
+    if named.iter().all(|list| list.files().len() == 0) {
+        problems.push(Problem::no_files(lists));
+    }
+    let compared = files::compare(tree, &named, &checks.ignore);
+    problems.extend(compared.differences.iter().map(Problem::of_file));
+    FilesReport { same: compared.same, ignored: compared.ignored }
 }
 
 fn of_kind(list: &PackageList, kind: Kind) -> Vec<Package> {
@@ -224,7 +278,7 @@ fn strays(installed: &Installed, lists: &[SignedList]) -> Vec<Problem> {
 }
 
 impl Problem {
-    fn new(code: &'static str, message: String, subject: &str) -> Self {
+    pub(super) fn new(code: &'static str, message: String, subject: &str) -> Self {
         let subject = Some(subject.to_owned());
         Self { code, message, subject, expected: None, found: None, is_undecided: false }
     }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use super::check::{self, PackageChecks, PackageReport, Problem, SignedList};
+use super::check::{self, Beside, PackageChecks, PackageReport, Problem};
 use super::error::Unreadable;
 use super::installed::Installed;
 use super::overlay::{Origin, Tree};
+use super::vex::ImageProduct;
+use crate::digest::Sha256;
 use crate::image::VerifiedImage;
 use crate::image::contents::LayerContents;
 use crate::image::error::{ArchiveError, Code, Refusal};
 use crate::image::inventory::MeasuredInventory;
 use crate::image::read_at::ReadAt;
 use crate::limits::ArchiveLimits;
+use crate::name::ImageName;
 use crate::text::escaped;
 
 /// The files of a verified image, and what its package databases say.
@@ -48,8 +51,15 @@ impl<'c> ImageContents<'c> {
         Ok(Self { tree, installed })
     }
 
-    /// Checks what is there against lists, of which there is at least one.
-    pub(crate) fn check(&self, lists: &[SignedList], checks: &PackageChecks) -> (PackageReport, Vec<Problem>) {
-        check::check(&self.tree, &self.installed, lists, checks)
+    /// Checks what is there against all that is signed beside the image under `name`.
+    pub(crate) fn check(
+        &self,
+        image: &VerifiedImage,
+        name: &ImageName,
+        beside: &Beside,
+        checks: &PackageChecks,
+    ) -> (PackageReport, Vec<Problem>) {
+        let digests: Vec<Sha256> = [image.manifest()].into_iter().chain(image.index()).map(|id| id.digest).collect();
+        check::check(&self.tree, &self.installed, beside, &ImageProduct::new(name, &digests), checks)
     }
 }

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 
 use super::contents::ImageContents;
 use super::files::listed;
-use super::installed::{self, Database, Installed};
 use super::format::ListFormat;
+use super::installed::{self, Database, Installed};
 use super::os_release;
 use super::package::Package;
 use super::write::{self, Described, ListedFile};

@@ -8,6 +8,7 @@ use self::format::ListFormat;
 use crate::image::manifest::Platform;
 use crate::limits;
 
+pub(crate) mod advise;
 pub mod apk;
 pub mod assess;
 pub mod check;

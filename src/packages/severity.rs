@@ -82,9 +82,10 @@ impl fmt::Display for Severity {
 /// From which severity on a vulnerability is one too many: `none`, `low`, `medium`, `high`, `critical`.
 ///
 /// A vulnerability of unknown severity is too many at every level but `none`, at which nothing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum FailOn {
     /// Vulnerabilities are reported and decide nothing.
+    #[default]
     Nothing,
     /// This severity and those above.
     From(Severity),
@@ -97,6 +98,15 @@ impl FailOn {
         match self {
             Self::Nothing => false,
             Self::From(least) => severity >= least,
+        }
+    }
+
+    /// The word for it: `none`, `low`, `medium`, `high`, `critical`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "none",
+            Self::From(least) => least.as_str(),
         }
     }
 }

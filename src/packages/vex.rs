@@ -93,6 +93,17 @@ pub enum Status {
 }
 
 impl Status {
+    /// The word for it in a statement.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAffected => "not_affected",
+            Self::Affected => "affected",
+            Self::Fixed => "fixed",
+            Self::UnderInvestigation => "under_investigation",
+        }
+    }
+
     /// Whether an advisory needs no more attention.
     #[must_use]
     pub fn silences(self) -> bool {
@@ -114,6 +125,20 @@ pub enum Justification {
     VulnerableCodeCannotBeControlledByAdversary,
     /// Something else protects it.
     InlineMitigationsAlreadyExist,
+}
+
+impl Justification {
+    /// The word for it in a statement.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ComponentNotPresent => "component_not_present",
+            Self::VulnerableCodeNotPresent => "vulnerable_code_not_present",
+            Self::VulnerableCodeNotInExecutePath => "vulnerable_code_not_in_execute_path",
+            Self::VulnerableCodeCannotBeControlledByAdversary => "vulnerable_code_cannot_be_controlled_by_adversary",
+            Self::InlineMitigationsAlreadyExist => "inline_mitigations_already_exist",
+        }
+    }
 }
 
 /// What makes a product in a statement the image that is looked at.

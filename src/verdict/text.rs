@@ -5,7 +5,8 @@ use std::fmt;
 use super::report::{Exported, HandedOn, Loaded, MetadataReport, Report, RepositoryReport};
 use super::{Decision, Finding, Verdict};
 use crate::image::VerifiedImage;
-use crate::packages::check::PackageReport;
+use crate::packages::advise::{AdvisoriesReport, SilencedReport};
+use crate::packages::check::{FilesReport, PackageReport};
 use crate::text::{escaped, quoted};
 
 /// Findings of one code that the text shows.
@@ -91,7 +92,8 @@ impl Report {
         }
         self.write_repositories(f)?;
         self.packages.iter().try_for_each(|(_, packages)| packages.write(f))?;
-        match self.packages.iter().map(|(_, packages)| packages.files.is_some()).reduce(|a, b| a && b) {
+        let checked = self.packages.iter().filter(|(_, packages)| packages.checked);
+        match checked.map(|(_, packages)| packages.files.is_some()).reduce(|a, b| a && b) {
             None => writeln!(f, "  not checked: packages, files")?,
             Some(false) => writeln!(f, "  not checked: files")?,
             Some(true) => {}
@@ -121,7 +123,9 @@ impl PackageReport {
         });
         let databases: Vec<String> = databases.collect();
         let installed = if databases.is_empty() { "none".to_owned() } else { databases.join(", ") };
-        writeln!(f, "  packages  {installed}, as listed in {lists}")?;
+        if self.checked {
+            writeln!(f, "  packages  {installed}, as listed in {lists}")?;
+        }
         for list in &self.lists {
             let others = list.not_compared.iter().map(|(kind, count)| {
                 format!(
@@ -142,10 +146,43 @@ impl PackageReport {
                 )?;
             }
         }
-        let Some(files) = &self.files else { return Ok(()) };
+        self.files.as_ref().map_or(Ok(()), |files| files.write(f))?;
+        self.advisories.as_ref().map_or(Ok(()), |advisories| advisories.write(f))
+    }
+}
+
+impl FilesReport {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = self;
         let ignored: usize = files.ignored.values().fold(0, |sum, count| sum.saturating_add(*count));
         writeln!(f, "  files     {} as listed, {ignored} ignored", files.same)?;
         files.ignored.iter().try_for_each(|(class, count)| writeln!(f, "  ignored   {count} in {}", escaped(class)))
+    }
+}
+
+impl AdvisoriesReport {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (affected, silenced) = (self.affected.len(), self.silenced.len());
+        let target = escaped(&self.target);
+        writeln!(f, "  advisories {affected} concern what is installed, {silenced} are silenced, by {target}")?;
+        for affected in self.affected.iter().take(SHOWN) {
+            writeln!(f, "  AFFECTED  {}", affected.words)?;
+        }
+        for SilencedReport { affected, by } in self.silenced.iter().take(SHOWN) {
+            let why = by.iter().map(|by| by.justification.unwrap_or(by.status)).collect::<Vec<_>>().join(", ");
+            writeln!(f, "  silenced  {}: {why}", affected.words)?;
+        }
+        if affected > SHOWN || silenced > SHOWN {
+            writeln!(f, "  and more; --format json has all")?;
+        }
+        for (count, what) in
+            [(self.not_evaluated, "that cannot be evaluated"), (self.of_languages, "for packages of languages")]
+        {
+            if count > 0 {
+                writeln!(f, "  not checked: {count} entries {what} in {target}")?;
+            }
+        }
+        Ok(())
     }
 }
 
