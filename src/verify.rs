@@ -342,11 +342,12 @@ impl<S: Source> Verifier<S> {
             let files: Vec<&str> = files.iter().map(|(_, file)| file.as_str()).collect();
             return Err(missing("package-list-missing", name, "no package list", &files));
         }
-        let code = "advisories-unreadable";
         if let Some((target, bytes)) = bring(ADVISORIES)? {
-            let advisories = osv::read(&bytes).map_err(|error| unreadable(code, &target, &error))?;
+            let advisories = osv::read(&bytes);
+            let advisories = advisories.map_err(|error| unreadable("advisories-unreadable", &target, &error))?;
             let statements = bring(STATEMENTS)?.map(|(target, bytes)| {
-                let statements = vex::read(&bytes).map_err(|error| unreadable(code, &target, &error))?;
+                let statements = vex::read(&bytes);
+                let statements = statements.map_err(|error| unreadable("advisories-unreadable", &target, &error))?;
                 Ok::<_, Stop>((target, statements))
             });
             beside.advisories = Some(SignedAdvisories { target, advisories, statements: statements.transpose()? });

@@ -57,7 +57,16 @@ fn every_finding_code_is_explained_and_no_other() {
     let mut codes: BTreeSet<String> =
         plimsoll::image::error::Code::ALL.iter().map(|code| code.as_str().to_owned()).collect();
     for text in &texts {
-        for open in ["=> \"", "Finding::new(\"", "not_started(\"", "not_loaded(\""] {
+        for open in [
+            "=> \"",
+            "Finding::new(\"",
+            "Problem::new(\"",
+            "Self::new(\"",
+            "unreadable(\"",
+            "missing(\"",
+            "not_started(\"",
+            "not_loaded(\"",
+        ] {
             codes.extend(between(text, open, '"').into_iter().filter(|word| is_code(word)).map(str::to_owned));
         }
     }

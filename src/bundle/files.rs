@@ -5,6 +5,7 @@ use crate::digest::Sha256;
 use crate::image::manifest::{Document, Platform};
 use crate::image::signable::MANIFEST_FILE;
 use crate::name::ImageName;
+use crate::packages::files_beside;
 use crate::trust::Found;
 use crate::verdict::Finding;
 use crate::verify::Stop;
@@ -55,6 +56,13 @@ impl ImageFiles {
         let beside: Vec<String> =
             beside.filter(|path| terms.target_paths.file_of(image, path).is_some() && *path != at).collect();
         paths.extend(beside);
+        // What a verifier looks for, whoever signs it. Where nobody does, the bundle then has the roles that say so.
+        for file in files_beside(&platforms) {
+            let path = path(&file)?;
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
         let (mut manifests, mut others) = (vec![manifest], Vec::new());
         for (i, path) in paths.iter().enumerate() {
             // A platform that the publisher does not offer is no target, and nobody is misled by that.

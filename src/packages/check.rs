@@ -201,21 +201,26 @@ pub(crate) fn check(
 fn against(installed: &Installed, signed: &SignedList) -> Vec<Problem> {
     let SignedList { target, list } = signed;
     let mut problems = Vec::new();
-    for database in installed.databases() {
-        let Ok(packages) = database.packages() else { continue };
-        let differences = compare(&of_kind(list, database.kind()), packages);
-        problems.extend(differences.iter().map(|found| Problem::of_package(found, Some(database), target)));
-    }
-    for kind in [Kind::Apk, Kind::Deb, Kind::Rpm] {
-        if installed.databases().iter().any(|database| database.kind() == kind) {
-            continue;
-        }
-        let differences = compare(&of_kind(list, kind), &[]);
-        let is_hidden = installed.hidden().contains(&kind) && !differences.is_empty();
+    for (kind, database, differences) in differences(installed, list) {
+        let is_hidden = database.is_none() && installed.hidden().contains(&kind) && !differences.is_empty();
         problems.extend(is_hidden.then(|| Problem::of_hidden(kind)));
-        problems.extend(differences.iter().map(|found| Problem::of_package(found, None, target)));
+        problems.extend(differences.iter().map(|found| Problem::of_package(found, database, target)));
     }
     problems
+}
+
+/// What of a list each database that can be read differs in, and what the list names of systems that have none.
+pub(super) fn differences<'i>(
+    installed: &'i Installed,
+    list: &PackageList,
+) -> Vec<(Kind, Option<&'i Database>, Vec<Difference>)> {
+    let readable = installed.databases().iter().filter_map(|database| Some((database, database.packages().ok()?)));
+    let compared = readable.map(|(database, packages)| {
+        (database.kind(), Some(database), compare(&of_kind(list, database.kind()), packages))
+    });
+    let has = |kind: Kind| installed.databases().iter().any(|database| database.kind() == kind);
+    let absent = [Kind::Apk, Kind::Deb, Kind::Rpm].into_iter().filter(|kind| !has(*kind));
+    compared.chain(absent.map(|kind| (kind, None, compare(&of_kind(list, kind), &[])))).collect()
 }
 
 fn compare_files(

@@ -4,10 +4,13 @@
 
 use std::io::{self, Write};
 
+use super::check::differences;
+use super::compare::Difference;
 use super::contents::ImageContents;
 use super::files::listed;
 use super::format::ListFormat;
 use super::installed::{self, Database, Installed};
+use super::list::PackageList;
 use super::os_release;
 use super::package::Package;
 use super::write::{self, Described, ListedFile};
@@ -141,6 +144,12 @@ impl Inspected {
     #[must_use]
     pub fn files(&self) -> &[ListedFile] {
         &self.files
+    }
+
+    /// What of a list the databases differ in: what a verifier would find were the list signed beside the image. Databases that cannot be read are left out.
+    #[must_use]
+    pub fn differences(&self, list: &PackageList) -> Vec<Difference> {
+        differences(&self.installed, list).into_iter().flat_map(|(.., differences)| differences).collect()
     }
 
     /// Files that no list can name, for their names are not UTF-8; safe to print.

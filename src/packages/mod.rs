@@ -3,6 +3,7 @@
 //! The databases of installed packages are read from bytes: [`dpkg`], [`apk`] and [`rpm`]. What stands in them is the claim of whoever
 //! made the image; what decides is the comparison with the list.
 
+use self::advise::{ADVISORIES, STATEMENTS};
 use self::error::Unreadable;
 use self::format::ListFormat;
 use crate::image::manifest::Platform;
@@ -40,14 +41,30 @@ mod strict;
 pub mod vex;
 pub mod write;
 
+/// The name of the file that lists the packages of an image, or those of one platform of it: `packages.spdx.json`, `packages.linux-arm64-v8.cdx.json`. The latter is
+/// looked for only where an index is signed as the image.
+#[must_use]
+pub fn list_file(format: ListFormat, platform: Option<&Platform>) -> String {
+    let platform = platform.map(|platform| format!(".{}", platform.file_part())).unwrap_or_default();
+    format!("packages{platform}.{}", format.suffix())
+}
+
 /// The names of the files that may list the packages of an image; those of a platform only where the image is signed as an index.
 pub(crate) fn list_files(platform: Option<&Platform>) -> Vec<(ListFormat, String)> {
-    let mut middles = vec![String::new()];
-    middles.extend(platform.map(|platform| format!(".{}", platform.file_part())));
-    let files = middles.iter().flat_map(|middle| {
-        ListFormat::ALL.iter().map(move |format| (*format, format!("packages{middle}.{}", format.suffix())))
-    });
-    files.collect()
+    let platforms = [None].into_iter().chain(platform.map(Some));
+    platforms.flat_map(|platform| ListFormat::ALL.map(|format| (format, list_file(format, platform)))).collect()
+}
+
+/// The names of all files that a verifier looks for beside an image to check its packages; `platforms` are those of the index that is signed as the image, if
+/// there is one. Sorted.
+#[must_use]
+pub fn files_beside(platforms: &[Platform]) -> Vec<String> {
+    let of_platforms = platforms.iter().flat_map(|platform| list_files(Some(platform)));
+    let lists = list_files(None).into_iter().chain(of_platforms).map(|(_, file)| file);
+    let mut files: Vec<String> = lists.chain([ADVISORIES.to_owned(), STATEMENTS.to_owned()]).collect();
+    files.sort();
+    files.dedup();
+    files
 }
 
 /// Adds what was read of a database, as long as there are not too many.

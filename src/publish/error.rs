@@ -73,6 +73,16 @@ pub enum PublishError {
     /// The archive cannot be read, or breaks a rule.
     #[error(transparent)]
     ArchiveUnreadable(#[from] ArchiveError),
+    /// A package list that is not one, or not of this image: beside it, the image would not verify.
+    #[error("with the list {}, {image} would not verify: {why}", quoted(.file))]
+    List {
+        /// The name of the image.
+        image: String,
+        /// The list.
+        file: String,
+        /// Why not.
+        why: String,
+    },
     /// What was asked for makes no sense here.
     #[error("{0}")]
     Usage(String),
@@ -172,6 +182,7 @@ impl PublishError {
             Self::Key(_) => "key-unusable",
             Self::Archive { .. } => "archive-not-verifiable",
             Self::ArchiveUnreadable(_) => "archive-unreadable",
+            Self::List { .. } => "list-not-verifiable",
             Self::Usage(_) => "usage",
             Self::NoRole(_) => "role-unknown",
             Self::NotDelegated { .. } => "path-not-delegated",

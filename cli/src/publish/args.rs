@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use plimsoll::name::ImageName;
 use plimsoll::template::TargetPaths;
 
-use crate::args::{Format, duration, image, target_paths, time};
+use crate::args::{Format, ListForm, duration, image, target_paths, time};
 
 const EXIT_CODES: &str = "Exit codes: 0 done and published, 1 staged but not published, for something is missing, 2 not done. \
 With --stage, 0 is done.";
@@ -150,6 +150,10 @@ pub(crate) struct Add {
     /// A package list of the image to sign with it: packages.spdx.json, packages.cdx.json, ... May be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) packages: Vec<PathBuf>,
+
+    /// Make a list of what is in the image, as `plimsoll packages` does, and sign it with the image
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) list: Option<ListForm>,
 
     /// The role that signs [default: the one that may and has a key at hand]
     #[arg(long, value_name = "ROLE")]

@@ -3,6 +3,7 @@
 mod args;
 mod init;
 mod keys;
+mod lists;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -254,11 +255,11 @@ fn add(arguments: &Add) -> Result<ExitCode, Failed> {
     let paths = target_paths(&repository)?;
     let path = |file: &str| paths.path(&arguments.image, file).map_err(usage);
     let mut files: Vec<(String, Box<dyn Read>)> = Vec::new();
-    for (name, bytes) in signable.files {
-        files.push((path(&name)?, Box::new(io::Cursor::new(bytes))));
+    for (name, bytes) in &signable.files {
+        files.push((path(name)?, Box::new(io::Cursor::new(bytes.clone()))));
     }
-    for list in &arguments.packages {
-        files.push((path(&file_name(list)?)?, Box::new(regular_file(list)?)));
+    for (name, bytes) in lists::of(arguments, &archive, &signable.platforms, &limits, &progress)? {
+        files.push((path(&name)?, Box::new(io::Cursor::new(bytes))));
     }
     let targets = files.iter_mut().map(|(path, content)| NewTarget { path: path.clone(), content }).collect();
     let role = repository.add_targets(targets, arguments.role.as_deref(), &signers)?;
