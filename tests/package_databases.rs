@@ -27,8 +27,14 @@ fn have(program: &str, arguments: &[&str]) -> bool {
     }
     assert!(env::var_os("PLIMSOLL_REQUIRE_TOOLS").is_none_or(|value| value != "1"), "no {program}");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    writeln!(std::io::stderr(), "skipped: {test}: no {program} {}", arguments.join(" ")).unwrap();
+    let arguments = arguments.join(" ");
+    say(&format!("skipped: {test}: no {program} {arguments}"));
     false
+}
+
+/// Where the test runner does not hide it.
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 /// A new empty folder below the target directory.
@@ -87,11 +93,7 @@ fn each_row_that_sqlite_reads_is_read() {
         }
     }
     assert!(read_both > 20 && refused_changed > 20, "{read_both} {refused_changed} {only_here}");
-    writeln!(
-        std::io::stderr(),
-        "changed: {read_both} read by both, {refused_changed} refused, {only_here} read here alone"
-    )
-    .unwrap();
+    say(&format!("changed: {read_both} read by both, {refused_changed} refused, {only_here} read here alone"));
     fs::remove_dir_all(folder).unwrap();
 }
 
@@ -177,6 +179,68 @@ fn what_rpm_lists_is_read() {
     rpm(&["-e", "--justdb", "b"]);
     assert_eq!(listed(), ["a 1.2~rc1-1.el9 noarch", "c 2:4-1.el9 noarch", "gpg-pubkey 5-1.el9 noarch"]);
     assert_eq!(files("erased"), listed());
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// A header of a package of this name, with so many bytes more.
+fn header(name: &str, more: usize) -> Vec<u8> {
+    let (mut index, mut data) = (Vec::new(), Vec::new());
+    let more = vec![0xa5; more];
+    for (tag, kind, count, value) in [
+        (1000, 6, 1, [name.as_bytes(), b"\0"].concat()),
+        (1001, 6, 1, b"1\0".to_vec()),
+        (1002, 6, 1, b"2\0".to_vec()),
+        (1022, 6, 1, b"noarch\0".to_vec()),
+        (5000, 7, u32::try_from(more.len()).unwrap(), more),
+    ] {
+        if !value.is_empty() {
+            index.push([tag, kind, u32::try_from(data.len()).unwrap(), count]);
+            data.extend(value);
+        }
+    }
+    let counts = [u32::try_from(index.len()).unwrap(), u32::try_from(data.len()).unwrap()];
+    let words: Vec<u8> = counts.into_iter().chain(index.concat()).flat_map(u32::to_be_bytes).collect();
+    [words, data].concat()
+}
+
+#[test]
+fn what_rpm_lists_of_a_berkeley_db_is_read() {
+    if !have("db_load", &["-V"]) || !have("rpm", &["--version"]) {
+        return;
+    }
+    let folder = scratch("bdb");
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for (order, page_size, count) in
+        [(1234, 4096, 0), (1234, 4096, 400), (4321, 4096, 400), (1234, 512, 3000), (4321, 65_536, 100)]
+    {
+        let word = |number: u32| if order == 1234 { number.to_le_bytes() } else { number.to_be_bytes() };
+        let mut dump =
+            format!("VERSION=3\nformat=bytevalue\ntype=hash\ndb_lorder={order}\ndb_pagesize={page_size}\nHEADER=END\n");
+        dump += &format!(" {}\n {}\n", hex(&word(0)), hex(&word(count)));
+        for number in 1..=count {
+            // Some on the page, some on one page of their own, some on several.
+            let more =
+                [0, 100, 700, 5000, 70_000][usize::try_from(number).unwrap() % if number % 50 == 0 { 5 } else { 4 }];
+            dump += &format!(" {}\n {}\n", hex(&word(number)), hex(&header(&format!("p{number}"), more)));
+        }
+        dump += "DATA=END\n";
+        fs::write(path("dump"), dump).unwrap();
+        let root = folder.join(format!("root-{order}-{page_size}-{count}"));
+        fs::create_dir_all(root.join("var/lib/rpm")).unwrap();
+        let file = root.join("var/lib/rpm/Packages");
+        run("db_load", &["-f", &path("dump"), file.to_str().unwrap()]);
+        let mut found = lines(&rpm::packages(&Database::Bdb(&fs::read(&file).unwrap())).unwrap());
+        let arguments =
+            ["--root", root.to_str().unwrap(), "--dbpath", "/var/lib/rpm", "--define", "_db_backend bdb_ro"];
+        let format = "%{NAME} %{VERSION}-%{RELEASE} %{ARCH}\n";
+        let text = run("rpm", &[&arguments[..], &["-qa", "--qf", format]].concat());
+        let mut listed: Vec<_> = text.lines().map(str::to_owned).collect();
+        found.sort();
+        listed.sort();
+        assert_eq!(found.len(), usize::try_from(count).unwrap());
+        assert_eq!(found, listed, "{order} {page_size} {count}");
+    }
     fs::remove_dir_all(folder).unwrap();
 }
 

@@ -198,6 +198,12 @@ fn utf8<'a>(what: &str, bytes: &'a [u8]) -> Result<&'a str, Unreadable> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::type_complexity,
+    reason = "the numbers of these tests are small"
+)]
 pub(super) mod tests {
     use super::*;
 

@@ -128,6 +128,12 @@ fn adler32(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::type_complexity,
+    reason = "the numbers of these tests are small"
+)]
 mod tests {
     use super::super::header::tests::Random;
     use super::*;

@@ -466,6 +466,12 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::type_complexity,
+    reason = "the numbers of these tests are small"
+)]
 mod tests {
     use super::super::header::tests::{Random, good};
     use super::*;
