@@ -51,7 +51,7 @@ impl<'a> Stanzas<'a> {
         let end = self.rest.iter().position(|byte| *byte == b'\n');
         let (line, rest) = match end.and_then(|end| self.rest.split_at_checked(end)) {
             Some((line, rest)) => (line, rest.strip_prefix(b"\n").unwrap_or_default()),
-            None => (self.rest, &[] as &[u8]),
+            None => (self.rest, <&[u8]>::default()),
         };
         self.rest = rest;
         self.line = self.line.saturating_add(1);

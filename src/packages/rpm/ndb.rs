@@ -126,3 +126,129 @@ fn adler32(bytes: &[u8]) -> u32 {
     }
     b.wrapping_shl(16) | a
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::type_complexity,
+    reason = "the numbers of these tests are small"
+)]
+mod tests {
+    use super::super::header::tests::Random;
+    use super::*;
+
+    /// A database of these packages: their number, their place in blocks, and their bytes.
+    fn ndb(packages: &[(u32, usize, &[u8])]) -> Vec<u8> {
+        let mut file = [&b"RpmP"[..], &[0; 4], &7_u32.to_le_bytes(), &1_u32.to_le_bytes(), &[0; 16]].concat();
+        while file.len() < PAGE {
+            file.extend(*b"Slot");
+            file.extend([0; 12]);
+        }
+        for (place, (index, block, content)) in packages.iter().enumerate() {
+            let mut blob = [
+                &b"BlbS"[..],
+                &index.to_le_bytes(),
+                &7_u32.to_le_bytes(),
+                &(content.len() as u32).to_le_bytes(),
+                content,
+            ]
+            .concat();
+            blob.resize((blob.len() + TAIL).next_multiple_of(BLOCK) - TAIL, 0);
+            blob.extend(adler32(&blob).to_le_bytes());
+            blob.extend((content.len() as u32).to_le_bytes());
+            blob.extend(*b"BlbE");
+            let slot = [*index, *block as u32, (blob.len() / BLOCK) as u32].map(u32::to_le_bytes).concat();
+            file[HEADER + place * BLOCK + 4..][..12].copy_from_slice(&slot);
+            file.resize(file.len().max(block * BLOCK + blob.len()), 0);
+            file[block * BLOCK..][..blob.len()].copy_from_slice(&blob);
+        }
+        file
+    }
+
+    fn read(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+        let mut found = Vec::new();
+        let read = each_header(bytes, &mut |header| {
+            found.push(header.to_vec());
+            Ok(())
+        });
+        read.map(|()| found).map_err(|error| error.to_string())
+    }
+
+    fn two() -> Vec<u8> {
+        ndb(&[(2, 300, b"second"), (1, 256, b"first-of-them")])
+    }
+
+    #[test]
+    fn each_slot_leads_to_a_header() {
+        assert_eq!(read(&ndb(&[])), Ok(vec![]));
+        assert_eq!(read(&two()), Ok(vec![b"second".to_vec(), b"first-of-them".to_vec()]));
+        let long = vec![0xff; 100_000];
+        assert_eq!(read(&ndb(&[(1, 256, &long), (2, 10_000, b"")])), Ok(vec![long, vec![]]));
+    }
+
+    #[test]
+    fn what_rpm_does_not_write_is_refused() {
+        let form = "expected a database of rpm's own form (ndb), version 0";
+        let edits: [(&str, fn(&mut Vec<u8>), &str); 20] = [
+            ("no header", |f| f.truncate(0), "a file without a header"),
+            ("magic", |f| f[0] = b'r', form),
+            ("version", |f| f[4] = 1, form),
+            ("pages that are not there", |f| f[12] = 200, "the pages of slots are cut"),
+            ("no pages", |f| f[12] = 0, "the pages of slots are cut"),
+            ("all pages", |f| f[12..16].fill(0xff), "the pages of slots are cut"),
+            ("half a block", |f| f.push(0), "a file of more than 256 MiB, or whose last block is cut"),
+            ("a cut package", |f| f.truncate(f.len() - 16), "slot 0 is none that rpm writes"),
+            ("magic of a slot", |f| f[HEADER] = b's', "slot 0 is none that rpm writes"),
+            ("magic of the last slot", |f| f[PAGE - BLOCK] = b's', "slot 253 is none that rpm writes"),
+            ("free, with an index", |f| f[HEADER + 8..HEADER + 12].fill(0), "slot 0 is none that rpm writes"),
+            ("no index", |f| f[HEADER + 4] = 0, "slot 0 is none that rpm writes"),
+            ("no blocks", |f| f[HEADER + 12] = 0, "slot 0 is none that rpm writes"),
+            (
+                "among the slots",
+                |f| f[HEADER + 8..HEADER + 10].copy_from_slice(&[255, 0]),
+                "slot 0 is none that rpm writes",
+            ),
+            ("the same index", |f| f[HEADER + 4] = 1, "two slots for package 1"),
+            ("the same place", |f| f[HEADER + 8..HEADER + 10].copy_from_slice(&[0, 1]), "two packages in one place"),
+            ("another index in the blob", |f| f[300 * BLOCK + 4] = 3, "package 2 is damaged"),
+            ("another length", |f| f[300 * BLOCK + 12] = 5, "package 2 is damaged"),
+            ("a byte", |f| f[300 * BLOCK + 16] ^= 1, "package 2 is damaged"),
+            ("its end", |f| *f.last_mut().unwrap() = b'e', "package 2 is damaged"),
+        ];
+        for (name, edit, expected) in edits {
+            let mut file = two();
+            edit(&mut file);
+            assert_eq!(read(&file), Err(expected.to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_changed_nothing_panics() {
+        let (mut random, file) = (Random(2), two());
+        for _ in 0..5000 {
+            // Most of the file is free slots.
+            let mut changed = file.clone();
+            let start = [0, HEADER, 256 * BLOCK, 300 * BLOCK][random.below(4)];
+            let part = random.changed(&file[start..][..32]);
+            changed[start..][..part.len()].copy_from_slice(&part);
+            if let Ok(found) = read(&changed) {
+                assert!(found.len() == 2, "a slot that is gone");
+            }
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_zlib() {
+        assert_eq!(adler32(b""), 1);
+        assert_eq!(adler32(b"Wikipedia"), 0x11e6_0398);
+        assert_eq!(adler32(&[0xff; 100_000]), {
+            let (mut a, mut b) = (1_u64, 0_u64);
+            for _ in 0..100_000 {
+                a = (a + 255) % 65_521;
+                b = (b + a) % 65_521;
+            }
+            (b << 16 | a) as u32
+        });
+    }
+}

@@ -31,7 +31,8 @@ pub(super) fn is_packages(text: &str) -> bool {
             Some(Word::Plain(word)) => rest.push(word.to_ascii_lowercase()),
             Some(Word::Quoted(word)) => {
                 // Only names may be in quotes.
-                if !(word == "hnum" && rest.len() == 1 || word == "blob" && rest.last().is_some_and(|last| last == ",")) {
+                if !(word == "hnum" && rest.len() == 1 || word == "blob" && rest.last().is_some_and(|last| last == ","))
+                {
                     return false;
                 }
                 rest.push(word);

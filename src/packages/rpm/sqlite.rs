@@ -99,7 +99,7 @@ impl<'a> Pages<'a> {
             return wrong("a file of more than 256 MiB");
         }
         let Some(of_file) = FileHeader::read(files.db) else {
-            return wrong("expected a database of SQLite 3 in UTF-8, found something else");
+            return wrong("expected a database of SQLite 3, found something else");
         };
         if !files.db.len().is_multiple_of(of_file.page_size) {
             return wrong("the database ends within a page");
@@ -121,9 +121,13 @@ impl<'a> Pages<'a> {
             }
         }
         let header = pages.page(1).and_then(FileHeader::read);
-        let Some(header) = header.filter(|header| header.page_size == pages.size && header.usable == pages.usable) else {
+        let Some(header) = header.filter(|header| header.page_size == pages.size && header.usable == pages.usable)
+        else {
             return wrong("the first page in the write-ahead log is not that of this database");
         };
+        if !header.has_utf8_tables {
+            return wrong("expected a database of SQLite 3 with tables in UTF-8");
+        }
         if let Some(count) = header.count {
             if count > pages.count {
                 return wrong("the database is shorter than it says");
@@ -155,6 +159,8 @@ struct FileHeader {
     usable: usize,
     /// Whether the file is written through a log.
     has_log: bool,
+    /// Whether texts are in UTF-8, and tables of a form that is known. In a new database that only the log has tables of, they are not.
+    has_utf8_tables: bool,
     /// The number of pages, unless it was last written by a version of SQLite that did not know this field.
     count: Option<u32>,
 }
@@ -174,9 +180,9 @@ impl FileHeader {
         };
         // What fractions of a page a value may take are fixed.
         let known = bytes.starts_with(b"SQLite format 3\0") && bytes.get(21..24)? == [64, 32, 32];
-        let known = known && (1..=4).contains(&u32_at(bytes, 44)?) && u32_at(bytes, 56)? == 1;
+        let has_utf8_tables = (1..=4).contains(&u32_at(bytes, 44)?) && u32_at(bytes, 56)? == 1;
         let count = u32_at(bytes, 28).filter(|count| *count != 0 && bytes.get(24..28) == bytes.get(92..96));
-        known.then_some(Self { page_size, usable, has_log, count })
+        known.then_some(Self { page_size, usable, has_log, has_utf8_tables, count })
     }
 }
 
@@ -278,7 +284,8 @@ impl<'a> Walk<'a> {
         for cell in node.cells() {
             let cell = cell.ok_or_else(|| wrong("a cell outside the page"))?;
             if node.right.is_some() {
-                let (child, key) = u32_at(cell, 0).zip(cell.get(4..).and_then(varint)).ok_or_else(|| wrong("a cut cell"))?;
+                let (child, key) =
+                    u32_at(cell, 0).zip(cell.get(4..).and_then(varint)).ok_or_else(|| wrong("a cut cell"))?;
                 self.tree(child, depth.saturating_add(1), last, each)?;
                 let key = key.0.cast_signed();
                 if last.is_some_and(|last| last > key) {
@@ -456,4 +463,342 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::type_complexity,
+    reason = "the numbers of these tests are small"
+)]
+mod tests {
+    use super::super::header::tests::{Random, good};
+    use super::*;
+
+    const PAGE: usize = 512;
+    const SQL: &str = "CREATE TABLE Packages(hnum INTEGER PRIMARY KEY,blob BLOB)";
+
+    fn varint_of(value: usize) -> Vec<u8> {
+        if value < 128 { vec![value as u8] } else { vec![(value >> 7) as u8 | 0x80, value as u8 & 0x7f] }
+    }
+
+    /// A row of columns of these types and bytes.
+    fn row(key: usize, columns: &[(usize, &[u8])]) -> (usize, Vec<u8>) {
+        let kinds: Vec<u8> = columns.iter().flat_map(|(kind, _)| varint_of(*kind)).collect();
+        let values: Vec<u8> = columns.iter().flat_map(|(_, bytes)| bytes.to_vec()).collect();
+        (key, [varint_of(kinds.len() + 1), kinds, values].concat())
+    }
+
+    /// A page of rows, all of which must fit, with room for the file's header if it is the first.
+    fn leaf(rows: &[(usize, Vec<u8>)], first: bool) -> Vec<u8> {
+        let at = if first { HEADER } else { 0 };
+        let (mut page, mut end) = (vec![0; PAGE], PAGE);
+        page[at] = 0x0d;
+        page[at + 4] = rows.len() as u8;
+        for (place, (key, record)) in rows.iter().enumerate() {
+            let cell = [varint_of(record.len()), varint_of(*key), record.clone()].concat();
+            end -= cell.len();
+            page[end..][..cell.len()].copy_from_slice(&cell);
+            page[at + 8 + 2 * place..][..2].copy_from_slice(&(end as u16).to_be_bytes());
+        }
+        page
+    }
+
+    /// The row of a table in the schema.
+    fn table(root: u8) -> (usize, Vec<u8>) {
+        let text = |text: &'static str| (13 + 2 * text.len(), text.as_bytes());
+        row(1, &[text("table"), text("Packages"), text("Packages"), (1, &[root]), text(SQL)])
+    }
+
+    fn package(key: usize) -> (usize, Vec<u8>) {
+        let blob = good();
+        row(key, &[(0, b""), (12 + 2 * blob.len(), &blob)])
+    }
+
+    /// The first page, and then these.
+    fn file(root: u8, pages: &[Vec<u8>]) -> Vec<u8> {
+        let mut first = leaf(&[table(root)], true);
+        first[..16].copy_from_slice(b"SQLite format 3\0");
+        first[16..24].copy_from_slice(&[2, 0, 1, 1, 0, 64, 32, 32]);
+        first[28..32].copy_from_slice(&(pages.len() as u32 + 1).to_be_bytes());
+        first[47] = 4;
+        first[59] = 1;
+        [vec![first], pages.to_vec()].concat().concat()
+    }
+
+    /// A file of one row on the second page.
+    fn one() -> Vec<u8> {
+        file(2, &[leaf(&[package(1)], false)])
+    }
+
+    /// A tree of two pages of rows below the second.
+    fn tree(children: [u8; 2], keys: [usize; 3]) -> Vec<u8> {
+        let mut root = vec![0; PAGE];
+        root[..16].copy_from_slice(&[5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, children[1], 2, 0, 0, 0]);
+        root[12..14].copy_from_slice(&500_u16.to_be_bytes());
+        root[500..505].copy_from_slice(&[0, 0, 0, children[0], keys[1] as u8]);
+        file(2, &[root, leaf(&[package(keys[0])], false), leaf(&[package(keys[2])], false)])
+    }
+
+    fn count(files: &Files<'_>) -> Result<usize, String> {
+        let mut count = 0;
+        let read = each_header(files, &mut |header| {
+            assert!(header.len() < 100_000);
+            count += 1;
+            Ok(())
+        });
+        read.map(|()| count).map_err(|error| error.to_string())
+    }
+
+    fn read(db: &[u8]) -> Result<usize, String> {
+        count(&Files { db, wal: None, journal: None })
+    }
+
+    #[test]
+    fn a_file_is_what_sqlite_would_read_or_refused() {
+        assert_eq!(read(&one()), Ok(1));
+        let other = "expected a database of SQLite 3, found something else";
+        let edits: [(&str, fn(&mut Vec<u8>), Result<usize, &str>); 24] = [
+            ("magic", |f| f[0] = b's', Err(other)),
+            ("a page of 0", |f| f[16] = 0, Err(other)),
+            ("a page of 256", |f| f[16..18].copy_from_slice(&[1, 0]), Err(other)),
+            ("a page of 768", |f| f[16..18].copy_from_slice(&[3, 0]), Err(other)),
+            (
+                "a page of 32,768, which there is not",
+                |f| f[16..18].copy_from_slice(&[128, 0]),
+                Err("the database ends within a page"),
+            ),
+            ("version 3", |f| f[18..20].copy_from_slice(&[3, 3]), Err(other)),
+            ("two versions", |f| f[19] = 2, Err(other)),
+            ("a log that is not there", |f| f[18..20].copy_from_slice(&[2, 2]), Ok(1)),
+            ("too much reserved", |f| f[20] = 33, Err(other)),
+            ("fractions", |f| f[21] = 63, Err(other)),
+            ("UTF-16", |f| f[59] = 2, Err("expected a database of SQLite 3 with tables in UTF-8")),
+            ("form 5", |f| f[47] = 5, Err("expected a database of SQLite 3 with tables in UTF-8")),
+            ("more pages than there are", |f| f[31] = 3, Err("the database is shorter than it says")),
+            ("more pages, but by an old version", |f| f[27] = 1, Ok(1)),
+            ("fewer pages", |f| f[31] = 1, Err("page 2: there is no such page")),
+            ("cut", |f| f.truncate(PAGE * 2 - 1), Err("the database ends within a page")),
+            ("not a page of rows", |f| f[PAGE] = 0x0a, Err("page 2: expected a page of a table")),
+            ("no rows", |f| f[PAGE + 4] = 0, Ok(0)),
+            (
+                "a row in the header of its page",
+                |f| f[PAGE + 8..PAGE + 10].copy_from_slice(&[0, 9]),
+                Err("page 2: a cell outside the page"),
+            ),
+            (
+                "a row beyond its page",
+                |f| f[PAGE + 8..PAGE + 10].copy_from_slice(&[2, 1]),
+                Err("page 2: a cell outside the page"),
+            ),
+            (
+                "a row at the end of its page",
+                |f| f[PAGE + 8..PAGE + 10].copy_from_slice(&[2, 0]),
+                Err("page 2: a cut cell"),
+            ),
+            ("rows beyond the page", |f| f[PAGE + 3..PAGE + 5].fill(0xff), Err("page 2: expected a page of a table")),
+            (
+                "a table on no page",
+                |f| {
+                    let at = f.windows(15).position(|w| w == b"\x02CREATE TABLE P").unwrap();
+                    f[at] = 9;
+                },
+                Err("page 9: there is no such page"),
+            ),
+            (
+                "a table on the first page",
+                |f| {
+                    let at = f.windows(15).position(|w| w == b"\x02CREATE TABLE P").unwrap();
+                    f[at] = 1;
+                },
+                Err("row 1: the schema has a row that makes Packages something else than the table of rpm"),
+            ),
+        ];
+        for (name, edit, expected) in edits {
+            let mut file = one();
+            edit(&mut file);
+            assert_eq!(read(&file), expected.map_err(str::to_owned), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_tree_is_one() {
+        let order = |page: u8| Err(format!("page {page}: rows that are not in order"));
+        for (name, children, keys, expected) in [
+            ("good", [3, 4], [1, 1, 2], Ok(2)),
+            ("a key that is gone", [3, 4], [1, 5, 6], Ok(2)),
+            ("one page twice", [3, 3], [1, 1, 2], Err("page 3: it is in two places".to_owned())),
+            ("itself", [2, 3], [1, 1, 2], Err("page 2: it is in two places".to_owned())),
+            ("the schema", [1, 3], [1, 1, 2], Err("page 1: it is in two places".to_owned())),
+            ("no page", [3, 0], [1, 1, 2], Err("page 0: there is no such page".to_owned())),
+            ("beyond the last", [3, 5], [1, 1, 2], Err("page 5: there is no such page".to_owned())),
+            ("the other way", [4, 3], [1, 1, 2], order(2)),
+            ("one row twice", [3, 4], [1, 1, 1], order(4)),
+            ("a row after its page's last", [3, 4], [2, 1, 3], order(2)),
+        ] {
+            assert_eq!(read(&tree(children, keys)), expected, "{name}");
+        }
+        let mut empty = tree([3, 4], [1, 1, 2]);
+        empty[3 * PAGE + 4] = 0;
+        assert_eq!(read(&empty), Err("page 4: the tree is too deep, or has a page without rows".to_owned()));
+        let mut no_cells = tree([3, 4], [1, 1, 2]);
+        no_cells[PAGE + 4] = 0;
+        assert_eq!(read(&no_cells), Err("page 2: the tree is too deep, or has a page without rows".to_owned()));
+    }
+
+    #[test]
+    fn a_chain_of_pages_has_an_end_and_no_more() {
+        // 39 bytes are in the cell, and 508 on each of two pages.
+        let (key, record) = row(1, &[(0, b""), (12 + 2 * 1051, &[7; 1051])]);
+        assert_eq!(record.len(), 39 + 2 * 508);
+        let mut page = leaf(&[], false);
+        page[4] = 1;
+        page[8..10].copy_from_slice(&400_u16.to_be_bytes());
+        let cell = [varint_of(record.len()), varint_of(key), record[..39].to_vec(), vec![0, 0, 0, 3]].concat();
+        page[400..][..cell.len()].copy_from_slice(&cell);
+        let overflow = |next: u8, from: usize| [&[0, 0, 0, next][..], &record[from..][..508]].concat();
+        for (name, nexts, expected) in [
+            ("good", [4, 0], Ok(1)),
+            ("too short", [0, 0], Err("page 2: page 0: there is no such page")),
+            ("too long", [4, 5], Err("page 2: a row whose pages do not end where it ends")),
+            ("a circle", [3, 0], Err("page 2: page 3: it is in two places")),
+            ("a page of rows", [2, 0], Err("page 2: page 2: it is in two places")),
+            ("out of the file", [9, 0], Err("page 2: page 9: there is no such page")),
+        ] {
+            let file = file(2, &[page.clone(), overflow(nexts[0], 39), overflow(nexts[1], 547)]);
+            assert_eq!(read(&file), expected.map_err(str::to_owned), "{name}");
+        }
+    }
+
+    /// A log of the second page, once for each of the commits; true for those that commit.
+    fn log(frames: &[(bool, &[u8])], big_endian: bool) -> Vec<u8> {
+        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+        let mut sum = Sum { big_endian, sums: (0, 0) };
+        let mut log = words(&[0x377f_0682 + u32::from(big_endian), 3_007_000, PAGE as u32, 0, 11, 12]);
+        sum.add(&log);
+        log.extend(words(&[sum.sums.0, sum.sums.1]));
+        for (commits, page) in frames {
+            let start = words(&[2, if *commits { 2 } else { 0 }]);
+            sum.add(&start);
+            sum.add(page);
+            log.extend([start, words(&[11, 12, sum.sums.0, sum.sums.1]), page.to_vec()].concat());
+        }
+        log
+    }
+
+    #[test]
+    fn a_log_counts_as_far_as_it_was_committed() {
+        let rows = |count: usize| leaf(&(1..=count).map(package).collect::<Vec<_>>(), false);
+        let (one_row, two, none) = (rows(1), rows(2), rows(0));
+        let mut db = one();
+        db[18..20].copy_from_slice(&[2, 2]);
+        let read = |log: &[u8]| count(&Files { db: &db, wal: Some(log), journal: None });
+        for big_endian in [false, true] {
+            for (name, frames, expected) in [
+                ("nothing", vec![], 1),
+                ("a commit", vec![(true, &two[..])], 2),
+                ("two", vec![(true, &two[..]), (true, &none)], 0),
+                ("one of two frames", vec![(false, &two[..]), (true, &none)], 0),
+                ("no commit", vec![(false, &two[..])], 1),
+                ("no second commit", vec![(true, &two[..]), (false, &none)], 2),
+            ] {
+                assert_eq!(read(&log(&frames, big_endian)), Ok(expected), "{name}");
+            }
+        }
+        assert_eq!(read(b""), Ok(1));
+        let good = log(&[(true, &two), (true, &none)], false);
+        let second = 32 + FRAME_HEADER + PAGE;
+        let bad = Err("expected a write-ahead log of this database, found something else".to_owned());
+        for (name, at, expected) in [
+            ("magic", 3, bad.clone()),
+            ("version", 7, bad.clone()),
+            ("page size", 10, bad.clone()),
+            ("a salt", 19, bad.clone()),
+            ("checksum", 31, bad),
+            ("the first frame's page", 35, Ok(1)),
+            ("the first frame's salt", 43, Ok(1)),
+            ("the second frame's salt", second + 15, Ok(2)),
+            ("the second frame's checksum", second + 23, Ok(2)),
+            ("the second frame's last byte", good.len() - 1, Ok(2)),
+        ] {
+            let mut log = good.clone();
+            log[at] ^= 4;
+            assert_eq!(read(&log), expected, "{name}");
+        }
+        for (len, expected) in [(good.len() - 1, Ok(2)), (second, Ok(2)), (second - 1, Ok(1)), (32, Ok(1))] {
+            assert_eq!(read(&good[..len]), expected, "{len}");
+        }
+        assert!(read(&good[..31]).is_err());
+        // A log beside a file that has none.
+        let error = "there is a write-ahead log beside a database that has none".to_owned();
+        assert_eq!(count(&Files { db: &one(), wal: Some(&good), journal: None }), Err(error));
+        assert_eq!(count(&Files { db: &one(), wal: Some(&log(&[(false, &one_row)], false)), journal: None }), Ok(1));
+    }
+
+    #[test]
+    fn a_journal_is_to_be_played_back_unless_it_starts_with_nothing() {
+        let db = one();
+        let hot = Err("its rollback journal was not played back: a change of it was cut off".to_owned());
+        for (journal, expected) in [
+            (None, Ok(1)),
+            (Some(&b""[..]), Ok(1)),
+            (Some(&[0; 512][..]), Ok(1)),
+            (Some(b"\0\xd5\x05\xf9\x20\xa1\x63\xd7"), Ok(1)),
+            (Some(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"), hot.clone()),
+            (Some(b"x"), hot),
+        ] {
+            assert_eq!(count(&Files { db: &db, wal: None, journal }), expected, "{journal:?}");
+        }
+    }
+
+    #[test]
+    fn integers_are_read_as_sqlite_writes_them() {
+        for (bytes, value) in [
+            (&[0x7f][..], 127),
+            (&[0x80], -128),
+            (&[0xff, 0xfe], -2),
+            (&[0x00, 0x80, 0x00], 32_768),
+            (&[0x80, 0, 0, 0, 0, 0, 0, 0], i64::MIN),
+            (&[], 0),
+        ] {
+            assert_eq!(integer(bytes), value, "{bytes:?}");
+        }
+        for (bytes, value, rest) in [
+            (&[0x7f, 1][..], Some(127), 1),
+            (&[0x81, 0x00], Some(128), 0),
+            (&[0xff; 9], Some(u64::MAX), 0),
+            (&[0xff; 10], Some(u64::MAX), 1),
+            (&[0xff; 8], None, 0),
+            (&[], None, 0),
+        ] {
+            let found = varint(bytes);
+            assert_eq!(
+                (found.map(|found| found.0), found.map_or(0, |found| found.1.len())),
+                (value, rest),
+                "{bytes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn whatever_is_changed_nothing_panics() {
+        let mut random = Random(3);
+        let mut log_db = one();
+        log_db[18..20].copy_from_slice(&[2, 2]);
+        let wal = log(&[(true, &leaf(&[package(1), package(2)], false))], false);
+        let tree = tree([3, 4], [1, 1, 2]);
+        let mut fine = 0;
+        for _ in 0..20_000 {
+            fine += u32::from(read(&random.changed(&tree)).is_ok());
+            let _ = count(&Files { db: &log_db, wal: Some(&random.changed(&wal)), journal: None });
+            // What decides is in few places.
+            let mut db = log_db.clone();
+            let start = [0, HEADER, PAGE - 120, PAGE, 2 * PAGE - 40][random.below(5)];
+            let part = random.changed(&db[start..][..40]);
+            db[start..][..part.len()].copy_from_slice(&part);
+            fine += u32::from(count(&Files { db: &db, wal: Some(&wal), journal: None }).is_ok());
+        }
+        assert!(fine > 1000, "{fine}");
+    }
 }
