@@ -3,3 +3,5 @@
 pub mod error;
 pub mod list;
 pub mod package;
+pub mod purl;
+
