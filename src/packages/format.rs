@@ -8,9 +8,9 @@ use super::{cyclonedx, spdx};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ListFormat {
-    /// SPDX 2.2 or 2.3 as JSON: [`spdx`](super::spdx).
+    /// SPDX 2.2 or 2.3 as JSON: [`spdx`].
     Spdx,
-    /// CycloneDX 1.4 to 1.6 as JSON: [`cyclonedx`](super::cyclonedx).
+    /// CycloneDX 1.4 to 1.6 as JSON: [`cyclonedx`].
     CycloneDx,
     /// Stanzas, as in `Packages` of a Debian archive or in dpkg's own database.
     Deb822,

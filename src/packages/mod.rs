@@ -9,3 +9,4 @@ pub mod package;
 pub mod purl;
 pub mod spdx;
 mod stream;
+pub mod write;

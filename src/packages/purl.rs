@@ -1,4 +1,4 @@
-//! Package URLs, as far as packages are compared [purl-spec: `pkg:TYPE/NAMESPACE/NAME@VERSION?QUALIFIERS#SUBPATH`].
+//! Package URLs, `pkg:TYPE/NAMESPACE/NAME@VERSION?QUALIFIERS#SUBPATH`, as far as packages are compared [purl-spec].
 //!
 //! Rules:
 //! - Percent escapes are decoded once; a raw `:` or `+` stands for itself, as tools write both, and `+` is never a space.

@@ -126,7 +126,7 @@ impl Reading<'_> {
         self.keys.borrow().len()
     }
 
-    fn key<E: de::Error>(&self, begin: usize, key: &Cow<'_, str>) -> Result<(), E> {
+    fn key<E: de::Error>(&self, begin: usize, key: &str) -> Result<(), E> {
         if key.contains('\0') {
             return self.refuse("a key holds NUL");
         }
