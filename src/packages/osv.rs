@@ -431,7 +431,7 @@ impl Advisories {
         let Some(id) = raw.id.filter(|id| !id.is_empty()) else { return Err("a record without an id".to_owned()) };
         let shown = escaped(&id);
         // Minor versions only add fields [OSV, schema_version].
-        if !raw.schema_version.as_deref().unwrap_or("1").split('.').next().is_some_and(|major| major == "1") {
+        if raw.schema_version.as_deref().unwrap_or("1").split('.').next() != Some("1") {
             return Err(format!("{shown}: its schema_version is not 1.x"));
         }
         if let Some(withdrawn) = raw.withdrawn {

@@ -201,4 +201,70 @@ mod tests {
             assert_eq!(Severity::from_word(word), severity, "{word}");
         }
     }
+
+    /// The scores are another crate's: whatever parses has one, and nothing makes it panic.
+    #[test]
+    fn no_vector_is_too_strange() {
+        const METRICS: [(&str, &str); 33] = [
+            ("AV", "NALPX"),
+            ("AC", "LHMX"),
+            ("AT", "NPX"),
+            ("PR", "NLHX"),
+            ("UI", "NRPAX"),
+            ("VC", "HLN"),
+            ("VI", "HLN"),
+            ("VA", "HLN"),
+            ("SC", "HLN"),
+            ("SI", "HLNS"),
+            ("SA", "HLNS"),
+            ("S", "UCNPX"),
+            ("C", "NLHPC"),
+            ("I", "NLHPC"),
+            ("A", "NLHPC"),
+            ("Au", "MSN"),
+            ("E", "XHFPUA"),
+            ("RL", "XOTWU"),
+            ("RC", "XURC"),
+            ("CR", "XHML"),
+            ("IR", "XHML"),
+            ("AR", "XHML"),
+            ("MAV", "XNALP"),
+            ("MAC", "XLH"),
+            ("MAT", "XNP"),
+            ("MPR", "XNLH"),
+            ("MUI", "XNRPA"),
+            ("MVC", "XHLN"),
+            ("MVI", "XHLN"),
+            ("MVA", "XHLN"),
+            ("MSC", "XHLN"),
+            ("MSI", "XHLNS"),
+            ("MSA", "XHLNS"),
+        ];
+        const BASES: [&str; 4] = [
+            "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:N/VI:N/VA:H/SC:N/SI:N/SA:N",
+            "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
+            "AV:N/AC:L/Au:N/C:C/I:C/A:C",
+            "CVSS:4.0",
+        ];
+        let mut state = 3_u64;
+        let mut below = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap().checked_rem(bound).unwrap()
+        };
+        let mut understood = 0_usize;
+        for _ in 0..20_000 {
+            let mut vector = BASES[below(BASES.len())].to_owned();
+            for _ in 0..below(4) {
+                let (metric, values) = METRICS[below(METRICS.len())];
+                let value = values.chars().nth(below(values.len())).unwrap();
+                let before = vector.split('/').find(|part| part.split(':').next() == Some(metric)).map(str::to_owned);
+                vector = match before {
+                    Some(before) => vector.replace(&before, &format!("{metric}:{value}")),
+                    None => format!("{vector}/{metric}:{value}"),
+                };
+            }
+            understood = understood.saturating_add(usize::from(Severity::from_vector(&vector).is_some()));
+        }
+        assert!(understood > 5_000, "{understood}");
+    }
 }

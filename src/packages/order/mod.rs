@@ -55,6 +55,7 @@ fn epoch(version: &str) -> (Number<'_>, &str) {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "of small numbers")]
 mod tests {
     use super::*;
 

@@ -150,7 +150,7 @@ fn records_of_distributions_are_evaluated() {
     });
     let commonmark = package(Kind::Deb, "php-league-commonmark", "2.3.9-1+deb12u1");
     assert_eq!(
-        shown(&found(&debian, DEBIAN, &[commonmark.clone()])).0,
+        shown(&found(&debian, DEBIAN, std::slice::from_ref(&commonmark))).0,
         ["DEBIAN-CVE-2024-58382 php-league-commonmark high -"]
     );
     assert_eq!(
@@ -239,7 +239,7 @@ fn an_rpm_is_judged_by_its_own_name_before_its_sources() {
     let libs = package(Kind::Rpm, "perl-libs", "4:5.32.1-481.el9").with_source("perl", "5.32.1-481.el9").unwrap();
     let both =
         json!({"id": "X-1", "affected": [entry("perl", "4:5.32.1-481.el9"), entry("perl-constant", "0:1.33-480.el9")]});
-    assert!(found(&both, ("rocky", "9.4"), &[constant.clone()]).affected.is_empty());
+    assert!(found(&both, ("rocky", "9.4"), std::slice::from_ref(&constant)).affected.is_empty());
     // With the source's name alone, the epoch is that of the package.
     let source = json!({"id": "X-1", "affected": [entry("perl", "4:5.32.1-481.el9")]});
     assert!(found(&source, ("rocky", "9.4"), &[libs]).affected.is_empty());
@@ -304,7 +304,7 @@ fn a_document_is_a_record_or_a_list_of_records_and_nothing_else() {
         (format!(r#"{{"vulns":[{record}],"next_page_token":"x"}}"#), None),
         (format!(r#"{{"vuln":[{record}]}}"#), None),
         (format!(r#"{{"vulns":{record}}}"#), None),
-        (format!(r#"{{"vulns":[],"id":"X-1"}}"#), None),
+        (r#"{"vulns":[],"id":"X-1"}"#.to_owned(), None),
         (format!(r#"{{"results":[{{"vulns":[{record}]}}]}}"#), None),
         (format!("[[{record}]]"), None),
         (format!("{record}{record}"), None),

@@ -24,14 +24,8 @@ fn libssl() -> Package {
 fn silenced_by(statements: &Value, ids: &[&str], package: &Package) -> Option<Status> {
     let vex = read(document(statements).to_string().as_bytes()).unwrap();
     let name = ImageName::parse("registry.example/team/app:1.4").unwrap();
-    let image = ImageProduct::new(&name, &[Sha256::from_oci(DIGEST).unwrap()]).silence(&vex, ids, package);
-    image
-}
-
-impl ImageProduct<'_> {
-    fn silence(&self, vex: &Vex, ids: &[&str], package: &Package) -> Option<Status> {
-        vex.silences(ids, package, self).map(Statement::status)
-    }
+    let digests = [Sha256::from_oci(DIGEST).unwrap()];
+    vex.silences(ids, package, &ImageProduct::new(&name, &digests)).map(Statement::status)
 }
 
 #[test]
