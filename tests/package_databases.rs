@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::arithmetic_side_effects,
+    clippy::type_complexity,
     reason = "tests state what they expect"
 )]
 
@@ -85,7 +86,10 @@ fn each_row_that_sqlite_reads_is_read() {
             }
             // Whatever was changed, it is refused or means to both the same.
             (true, _, Err(_)) => refused_changed += 1,
-            (true, "unreadable", Ok(_)) => only_here += 1,
+            (true, "unreadable", Ok(found)) => {
+                say(&format!("{name}: {} packages that SQLite cannot read", found.len()));
+                only_here += 1;
+            }
             (true, _, Ok(found)) => {
                 assert_eq!(lines(&found), expected_lines, "{name}");
                 read_both += 1;
@@ -240,6 +244,72 @@ fn what_rpm_lists_of_a_berkeley_db_is_read() {
         listed.sort();
         assert_eq!(found.len(), usize::try_from(count).unwrap());
         assert_eq!(found, listed, "{order} {page_size} {count}");
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn stanzas_are_read_as_dpkg_reads_them_or_refused() {
+    if !have("dpkg-query", &["--version"]) {
+        return;
+    }
+    let folder = scratch("dpkg");
+    fs::create_dir_all(folder.join("info")).unwrap();
+    let a =
+        "Package: a\nStatus: install ok installed\nMaintainer: x\nArchitecture: amd64\nVersion: 1\nDescription: d\n";
+    let b = a.replace("Package: a", "Package: b");
+    let same = |arch: &str, version: &str| {
+        a.replace("amd64", arch).replace("Version: 1", &format!("Version: {version}\nMulti-Arch: same"))
+    };
+    let two = format!("{}\n{}", same("amd64", "1"), same("i386", "1"));
+    let removed = a.replace("install ok installed", "purge ok not-installed");
+    // Text of status, records on top of it, and whether both read it. What dpkg reads and this does not, this refuses.
+    let cases: &[(&str, &[(&str, &str)], bool)] = &[
+        (a, &[], true),
+        (&format!("\n\n{a}\n\n{b}\n"), &[], true),
+        (&a.replace("Version", "vErSiOn"), &[], true),
+        (&format!("{a} Package: c\n .\n\tVersion: 2\n"), &[], true),
+        (&a.replace("Version: 1", "Version: 1:1.0~rc1-1+b2"), &[], true),
+        (&a.replace("installed", "config-files").replace("install ", "deinstall "), &[], true),
+        (&a.replace("Maintainer: x", "Maintainer: \u{fc}"), &[], true),
+        (&format!("{a}# c\n"), &[], false),
+        (&format!("#c: x\n{a}"), &[], false),
+        (&format!("{a} \nPackage: b\n"), &[], false),
+        (&format!("{a}\n \n{b}"), &[], false),
+        (&format!("{a}X-A : q\n"), &[], false),
+        (&format!("{a}version: 2\n"), &[], false),
+        (&format!("{a}X-A: 1\u{1a}X-B: 2\n"), &[], false),
+        (&format!("{a}Revision: 2\n"), &[], false),
+        (&a.replace("Status: install ok installed\n", ""), &[], false),
+        (&a.replace("ok installed", "ok installedx"), &[], false),
+        (&a.replace("Version: 1\n", ""), &[], false),
+        (a, &[("0000", &a.replace("Version: 1", "Version: 2"))], true),
+        (a, &[("0000", &a.replace("Version: 1", "Version: 2")), ("0001", &removed)], true),
+        (a, &[("0000", &removed), ("0001", &a.replace("Version: 1", "Version: 2"))], true),
+        (a, &[("tmp.i", "#padding\n"), ("0000", &b)], true),
+        (a, &[("0000", "")], true),
+        (a, &[("0000", &a.replace("amd64", "i386"))], true),
+        (&two, &[("0000", &same("i386", "3"))], true),
+        (&two, &[("0000", &a.replace("amd64", "i386"))], false),
+        (a, &[("0000", &b), ("1", &b)], false),
+    ];
+    for (status, updates, fine) in cases {
+        fs::remove_dir_all(folder.join("updates")).ok();
+        fs::create_dir(folder.join("updates")).unwrap();
+        fs::write(folder.join("status"), status).unwrap();
+        for (name, text) in *updates {
+            fs::write(folder.join("updates").join(name), text).unwrap();
+        }
+        let updates: Vec<_> = updates.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+        let found = dpkg::merged(Some(status.as_bytes()), &updates);
+        assert_eq!(found.is_ok(), *fine, "{status}{updates:?}: {found:?}");
+        let Ok(found) = found else { continue };
+        let format = "${db:Status-Status} ${Package} ${Version} ${Architecture}\n";
+        let text = run("dpkg-query", &["--admindir", folder.to_str().unwrap(), "--show", "-f", format, "*"]);
+        let gone = |line: &&str| !line.starts_with("not-installed ") && !line.starts_with("config-files ");
+        let listed: Vec<_> =
+            text.lines().filter(gone).filter_map(|line| line.split_once(' ')).map(|pair| pair.1).collect();
+        assert_eq!(lines(&found), listed, "{status}{updates:?}");
     }
     fs::remove_dir_all(folder).unwrap();
 }

@@ -10,6 +10,7 @@ import random
 import shutil
 import sqlite3
 import struct
+import subprocess
 import sys
 
 RPM = "CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT,blob BLOB NOT NULL)"
@@ -126,6 +127,17 @@ for n in range(200):
     put(db, header("vacuum%d" % n, size=3000))
 db.execute("DELETE FROM Packages WHERE hnum % 2 = 0")
 case("auto-vacuum", path)
+
+# Bytes at the end of each page that SQLite does not use; only its own shell can ask for them.
+if shutil.which("sqlite3"):
+    for reserved in (1, 32):
+        path, db = new(512)
+        for n in range(100):
+            put(db, header("reserved%d" % n, size=n * 12))
+        db.close()
+        subprocess.run(["sqlite3", path, ".filectrl reserve_bytes %d" % reserved, "VACUUM"], check=True, stdout=subprocess.DEVNULL)
+        assert open(path, "rb").read(21)[20] == reserved
+        case("reserved-%d" % reserved, path)
 
 path, db = new()
 for rowid in (-(2**63), -1, 0, 5, 127, 128, 16384, 2**31, 2**56, 2**63 - 1):
