@@ -22,6 +22,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use plimsoll::digest::Sha256;
+use plimsoll::metadata::json;
 use plimsoll::packages::format::ListFormat;
 use plimsoll::packages::list::{FilePath, PackageList};
 use plimsoll::packages::package::{Kind, Package};
@@ -71,6 +72,45 @@ fn lists_in_the_shape_of_other_programs_are_read() {
         assert_eq!(*list.not_compared(), expected, "{name}");
         assert_eq!(list.files().map(|(path, digest)| (path.as_str(), digest)).collect::<Vec<_>>(), *files, "{name}");
     }
+}
+
+/// The target `lists` in `fuzz` holds the same to be true of any bytes.
+#[test]
+fn a_list_that_was_changed_is_refused_or_still_one_to_every_reader() {
+    let (mut read, mut refused) = (0, 0);
+    for entry in fs::read_dir(folder("tests/data/lists")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let Some(format) = BOTH.into_iter().find(|format| name.ends_with(format.suffix())) else { continue };
+        let whole = fs::read(&path).unwrap();
+        let mut check = |bytes: &[u8]| {
+            let Ok(list) = PackageList::read(format, bytes) else {
+                refused += 1;
+                return;
+            };
+            read += 1;
+            json::parse(bytes).unwrap_or_else(|why| panic!("{name}: {why}: {}", String::from_utf8_lossy(bytes)));
+            // Every third, for time.
+            if read % 3 == 0 {
+                let files = |(path, digest): (&FilePath, Option<Sha256>)| {
+                    Some(ListedFile { path: path.clone(), sha256: digest?, sha1: None })
+                };
+                let files: Vec<ListedFile> = list.files().filter_map(files).collect();
+                let again = PackageList::read(format, &written(format, &described(), list.packages(), &files)).unwrap();
+                assert_eq!(again.packages(), list.packages());
+                assert!(again.files().eq(list.files().filter(|(_, digest)| digest.is_some())));
+            }
+        };
+        for place in 0..whole.len() {
+            check(&[&whole[..place], &whole[place + 1..]].concat());
+            for flip in [0x01, 0x20, 0x80] {
+                let mut bytes = whole.clone();
+                bytes[place] ^= flip;
+                check(&bytes);
+            }
+        }
+    }
+    assert!(read > 10_000 && refused > 10_000, "{read} {refused}");
 }
 
 fn described() -> Described {
