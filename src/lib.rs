@@ -36,9 +36,9 @@
 //! One way. A module uses only modules to its left.
 //!
 //! ```text
-//! bytes ──> metadata ──> trust ──> image ──> verdict
-//!           parse, keys   TUF 5.2-5.6  archive     findings,
-//!           canonical     sans-I/O     inventory   report
+//! bytes ──> metadata ──> trust ──> image ──> packages ──> verdict
+//!           parse, keys   TUF 5.2-5.6  archive     lists,       findings,
+//!           canonical     sans-I/O     inventory   databases    report
 //!                           ▲
 //!                     client: refresh (drives trust) + source + store
 //!                     map: several clients, and who agrees
@@ -47,7 +47,7 @@
 //! [`verify`] is the paved road through all of it. Each stage can be used on its own: [`trust`] does no I/O, so an async program can
 //! drive it; [`client::Source`] brings a repository from elsewhere; [`map`] lets several repositories decide together; [`bundle`] carries what some
 //! images need across an air gap; [`template`] says where the files of an image are in repositories of other layouts; [`image`] checks
-//! an archive in memory, and [`image::write`](mod@image::write) hands on what was verified.
+//! an archive in memory, and [`image::write`](mod@image::write) hands on what was verified; [`packages`] reads package databases and lists, and compares them.
 //!
 //! # Features
 //!
@@ -59,8 +59,8 @@
 //!
 //! # What it does not do
 //!
-//! It starts no loader (the command `plimsoll load` does), does not look into layers, and does not say that an image is free of flaws: only that it is the one that
-//! was signed. "TUF 5.4.3" in these pages means the TUF specification 1.0.34.
+//! It starts no loader (the command `plimsoll load` does), and does not say that an image is free of flaws: only that it is the one that
+//! was signed, with what was signed in it. "TUF 5.4.3" in these pages means the TUF specification 1.0.34.
 //!
 //! Numbers that bound untrusted input are in [`limits`], and can be changed.
 
@@ -86,3 +86,8 @@ pub mod verify;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
+
+/// The same of the page about packages.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/packages.md")]
+pub struct PackagesPage;

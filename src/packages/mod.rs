@@ -1,7 +1,29 @@
 //! What is installed in an image, against the package list that was signed.
 //!
-//! The databases of installed packages are read from bytes: [`dpkg`], [`apk`] and [`rpm`]. What stands in them is the claim of whoever
-//! made the image; what decides is the comparison with the list.
+//! ```text
+//! layers of a VerifiedImage --overlay--> files of the image --installed--> databases --dpkg, apk, rpm--> packages --+
+//!                                                   |                                                              +--check--> problems
+//! signed list --spdx, cyclonedx, dpkg::list--> PackageList --------------------------------------------------------+
+//! ```
+//!
+//! What stands in a database is the claim of whoever made the image; what decides is the comparison with the list. Only digests that the list has bind bytes.
+//!
+//! Each step can be used on its own: [`inspect`] lists an archive, [`list::PackageList::read`] reads a list, [`compare`](mod@compare) is a pure function of two lists of packages, [`dpkg`], [`apk`] and
+//! [`rpm`] read databases from bytes, [`order`] orders versions, [`osv`], [`vex`] and [`assess`](mod@assess) evaluate advisories.
+//!
+//! ```
+//! # fn main() -> Result<(), plimsoll::packages::error::Unreadable> {
+//! use plimsoll::packages::compare::compare;
+//! use plimsoll::packages::format::ListFormat;
+//! use plimsoll::packages::{dpkg, list::PackageList};
+//!
+//! let listed = PackageList::read(ListFormat::Deb822, b"Package: bash\nVersion: 5.2-2\nArchitecture: amd64\n")?;
+//! let installed = dpkg::status(b"Package: bash\nStatus: install ok installed\nVersion: 5.2-1\nArchitecture: amd64\n")?;
+//! let differences = compare(listed.packages(), &installed);
+//! assert_eq!(differences[0].to_string(), "bash: another version is installed, expected 5.2-2, found 5.2-1, which is older");
+//! # Ok(())
+//! # }
+//! ```
 
 use self::advise::{ADVISORIES, STATEMENTS};
 use self::error::Unreadable;

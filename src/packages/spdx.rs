@@ -45,7 +45,7 @@ impl<'de> Members<'de> for Document<'_> {
         let list = self.list;
         match key {
             "spdxVersion" => self.version = Some(value.string()?),
-            "packages" => value.each_object(|| Package { list, entry: Entry::default() })?,
+            "packages" => value.each_object(|| Package { list, entry: Entry::default(), is_image: false })?,
             "files" => value.each_object(|| File { list, name: None, digest: FileDigest::default() })?,
             _ => value.ignore()?,
         }
@@ -68,6 +68,8 @@ impl<'de> Members<'de> for Document<'_> {
 struct Package<'l> {
     list: &'l RefCell<PackageList>,
     entry: Entry,
+    /// Whether it is the image that the list is about, which is no package in it.
+    is_image: bool,
 }
 
 impl<'de> Members<'de> for Package<'_> {
@@ -78,12 +80,16 @@ impl<'de> Members<'de> for Package<'_> {
             "name" => self.entry.name = Some(value.string()?),
             "versionInfo" => self.entry.version = Some(value.string()?),
             "externalRefs" => value.each(|reference: ExternalRef<'_>| external(&mut self.entry, &reference))?,
+            "primaryPackagePurpose" => self.is_image = value.string()? == "CONTAINER",
             _ => value.ignore()?,
         }
         Ok(())
     }
 
     fn end(self) -> Result<(), Unreadable> {
+        if self.is_image && self.entry.package().is_none() {
+            return Ok(());
+        }
         self.entry.list(&mut self.list.borrow_mut())
     }
 }
@@ -196,6 +202,20 @@ mod tests {
             format!(r#"{{"fileName":"{path}","checksums":[{}]}}"#, sums.collect::<Vec<_>>().join(","))
         });
         document(&format!(r#""files":[{}]"#, entries.collect::<Vec<_>>().join(",")))
+    }
+
+    #[test]
+    fn the_image_itself_is_no_package_in_it() {
+        let image = |more: &str| format!(r#""name":"app","versionInfo":"1"{more}"#);
+        let purpose = |purpose: &str| image(&format!(r#","primaryPackagePurpose":"{purpose}""#));
+        let (oci, deb) = ("pkg:oci/app@sha256:00", "pkg:deb/debian/app@1?arch=all");
+        check(&[
+            ("a package", package(&image(""), &[]), Ok(r#""" 1"#)),
+            ("the image", package(&purpose("CONTAINER"), &[]), Ok("")),
+            ("with a URL of its own", package(&purpose("CONTAINER"), &[oci]), Ok("")),
+            ("another purpose", package(&purpose("LIBRARY"), &[]), Ok(r#""" 1"#)),
+            ("a package that says that it is an image", package(&purpose("CONTAINER"), &[deb]), Ok("deb app 1 all")),
+        ]);
     }
 
     #[test]
