@@ -92,6 +92,24 @@ const ROWS: &[Row] = &[
         || vec![vec![database(&[A, B])], vec![file("var/lib/dpkg", b"")]],
         "untrusted: package-database-hidden deb, package-missing a, package-missing b",
     ),
+    (
+        "the root is opaque",
+        || vec![vec![database(&["c 1 all"])], vec![file(".wh..wh..opq", b""), database(&[A, B])]],
+        "untrusted: layer-ambiguous -",
+    ),
+    ("the root of the base is opaque", || vec![vec![file(".wh..wh..opq", b""), database(&[A, B])]], "trusted"),
+    (
+        "an opaque folder that is replaced by a file, and that by a folder",
+        || {
+            let file_and_folder = [file("lib/apk", b""), dir("lib/apk/")];
+            let opaque = vec![dir("lib/apk/"), file("lib/apk/.wh..wh..opq", b"")];
+            vec![
+                vec![database(&[A, B]), file("lib/apk/db/installed", &apk(&["c 1 x86_64"]))],
+                opaque.into_iter().chain(file_and_folder).collect(),
+            ]
+        },
+        "untrusted: layer-ambiguous -",
+    ),
     // The database is somewhere else.
     (
         "behind a link within the image",
@@ -282,6 +300,51 @@ const ROWS: &[Row] = &[
         "trusted",
     ),
     (
+        "an apk database among the files of dpkg that dpkg does not read",
+        || {
+            let file = file("var/lib/dpkg/status.d/a.md5sums", &apk(&["c 1 x86_64"]));
+            vec![vec![database(&[A, B]), file, link("lib/apk/db/installed", "/var/lib/dpkg/status.d/a.md5sums")]]
+        },
+        "untrusted: package-extra c",
+    ),
+    (
+        "an rpm database among the files of dpkg",
+        || {
+            let rpm = link("var/lib/rpm/rpmdb.sqlite", "../dpkg/updates/notes");
+            vec![vec![database(&[A, B]), file("var/lib/dpkg/updates/notes", b"x"), rpm]]
+        },
+        "undecided: package-database-unreadable var/lib/dpkg/updates/notes",
+    ),
+    (
+        "an apk database that is the one of dpkg",
+        || vec![vec![database(&[A, B]), link("lib/apk/db/installed", "/var/lib/dpkg/status")]],
+        "undecided: package-database-unreadable var/lib/dpkg/status",
+    ),
+    (
+        "a package that a later stanza removes",
+        || {
+            let gone = b"Package: a\nStatus: purge ok not-installed\nArchitecture: amd64\n\n".to_vec();
+            vec![vec![file(STATUS, &[status(&[A, B]), gone].concat())]]
+        },
+        "undecided: package-database-unreadable var/lib/dpkg",
+    ),
+    (
+        "a package of another architecture that is removed",
+        || {
+            let gone = b"Package: a\nStatus: purge ok not-installed\nArchitecture: i386\n\n".to_vec();
+            vec![vec![file(STATUS, &[status(&[A, B]), gone].concat())]]
+        },
+        "trusted",
+    ),
+    (
+        "a package that an update removes, in capitals",
+        || {
+            let gone = b"Package: A\nStatus: purge ok not-installed\nArchitecture: amd64\n\n";
+            vec![vec![database(&[A, B]), file("var/lib/dpkg/updates/0001", gone)]]
+        },
+        "untrusted: package-missing a",
+    ),
+    (
         "a damaged apk database beside",
         || vec![vec![database(&[A, B]), file("lib/apk/db/installed", b"nonsense\n")]],
         "undecided: package-database-unreadable lib/apk/db/installed",
@@ -457,6 +520,59 @@ fn every_file_is_what_is_listed_or_a_finding() {
             "untrusted: file-unowned var/cache/x",
         ),
         (
+            "a file where the system writes, linked to from elsewhere",
+            vec![with(vec![file("var/cache/x.py", b"x"), link("usr/lib/python3/x.py", "/var/cache/x.py")])],
+            "untrusted: file-unowned var/cache/x.py",
+        ),
+        (
+            "linked to from where the system writes too",
+            vec![with(vec![file("var/cache/x.py", b"x"), link("var/log/x.py", "/var/cache/x.py")])],
+            "trusted",
+        ),
+        (
+            "its folder is linked to",
+            vec![with(vec![file("var/cache/x/y.py", b"x"), link("usr/lib/python3/x", "../../../var/cache/x")])],
+            "untrusted: file-unowned var/cache/x/y.py",
+        ),
+        (
+            "a folder above is linked to",
+            vec![with(vec![file("var/cache/x/y.py", b"x"), link("usr/lib/python3/x", "/var")])],
+            "untrusted: file-unowned var/cache/x/y.py",
+        ),
+        (
+            "another folder is linked to",
+            vec![with(vec![
+                file("var/cache/x/y.py", b"x"),
+                link("usr/lib/python3/x", "/var/cache/z"),
+                dir("var/cache/z/"),
+            ])],
+            "trusted",
+        ),
+        (
+            "a link to a link",
+            vec![with(vec![
+                file("etc/hosts", b"x"),
+                link("opt/x", "/etc/hosts"),
+                link("etc/profile.d/x.sh", "/opt/x"),
+            ])],
+            "untrusted: file-unowned etc/hosts",
+        ),
+        (
+            "both places of rpm, one a link to the other, and merged libraries",
+            vec![with(vec![
+                file("usr/lib/sysimage/rpm/x", b"x"),
+                link("var/lib/rpm", "../../usr/lib/sysimage/rpm"),
+                link("lib", "usr/lib"),
+            ])],
+            "trusted",
+        ),
+        (
+            "a hard link that makes it executable",
+            vec![with(vec![file("var/log/x", b"x"), mode(hard_link("var/log/y", "var/log/x"), 0o755)])],
+            "untrusted: file-unowned var/log/x, file-unowned var/log/y",
+        ),
+        ("a hard link", vec![with(vec![file("var/log/x", b"x"), hard_link("var/log/y", "var/log/x")])], "trusted"),
+        (
             "a maintainer script",
             vec![with(vec![mode(file("var/lib/dpkg/info/a.postinst", b"#!/bin/sh"), 0o755)])],
             "trusted",
@@ -552,7 +668,18 @@ fn layers_that_loaders_read_differently_are_refused_only_where_packages_are_chec
         ("another attribute", with(pax("SCHILY.xattr.user.x")), true),
         ("a label of SELinux", with(pax("RHT.security.selinux")), true),
         ("an unknown record", with(pax("VENDOR.x")), false),
-        ("a comment for all", with(vec![special(b'g', "x", pax_record("comment", "y").as_bytes())]), true),
+        ("the same for fuse-overlayfs", with(pax("SCHILY.xattr.user.fuseoverlayfs.opaque")), false),
+        ("another mode, as container storage keeps it", with(pax("SCHILY.xattr.user.containers.override_stat")), false),
+        ("a name that only starts so", with(pax("SCHILY.xattr.user.containersx")), true),
+        // Loaders read no more of a global header than its name: as that of a whiteout, or of a file to replace.
+        ("a comment for all", with(vec![global("x")]), false),
+        ("a whiteout that is a comment for all", with(vec![global("etc/.wh.passwd")]), false),
+        (
+            "a comment for all between a path and its file",
+            with(vec![pax_path("etc/passwd"), global("x"), file("x", b"")]),
+            false,
+        ),
+        ("a path and its file", with(vec![pax_path("etc/passwd"), file("x", b"")]), true),
         ("a path for all", with(vec![special(b'g', "x", pax_record("path", "y").as_bytes())]), false),
         ("a sparse file", with(vec![relinked(file("x", b""), b'S')]), false),
         ("a contiguous file", with(vec![relinked(file("x", b""), b'7')]), false),
@@ -567,6 +694,38 @@ fn layers_that_loaders_read_differently_are_refused_only_where_packages_are_chec
         assert!(fine || code.unwrap().starts_with("layer-"), "{name}: {auto}");
         let off = verdict(&layers, &list(), self::auto().with_mode(Mode::Off));
         assert!(off.is_trusted(), "{name}: {off}");
+    }
+}
+
+fn global(name: &str) -> Item {
+    special(b'g', name, pax_record("comment", "y").as_bytes())
+}
+
+fn pax_path(path: &str) -> Item {
+    pax(&[("path", path)])
+}
+
+/// A GNU header. Go takes what stands where POSIX has the front of the name for that, if one of the times is no number.
+#[test]
+fn a_gnu_header_whose_times_are_numbers_of_any_size_gives_one_name() {
+    let gnu = |change: &[u8]| {
+        let item = patched(database(&[A]), 257, b"ustar  \0");
+        let item = patched(item, 265, &[0; 247]);
+        vec![vec![patched(patched(item, 345, b"00000000001\0"), 357, change)]]
+    };
+    for (name, change, fine) in [
+        ("octal digits", &b"00000000001\0"[..], true),
+        ("none", &[0; 12], true),
+        ("base-256", b"\x80\0\0\0\0\0\0\0\0\0\0\x01", true),
+        ("the largest", b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", true),
+        ("one too large", b"\x80\0\0\0\x80\0\0\0\0\0\0\0", false),
+        ("much too large", b"\x80\x01\0\0\0\0\0\0\0\0\0\0", false),
+        ("below zero", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", true),
+        ("too far below zero", b"\xff\xff\xff\xff\x7f\xff\xff\xff\xff\xff\xff\xff", false),
+    ] {
+        let verdict = verdict(&gnu(change), &[(DEB822, deb822(&[A]))], auto());
+        assert_eq!(verdict.is_trusted(), fine, "{name}: {verdict}");
+        assert!(fine || words(&verdict).contains("layer-tar"), "{name}: {verdict}");
     }
 }
 

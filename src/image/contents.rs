@@ -5,7 +5,7 @@
 //!
 //! Rules:
 //! - The tar headers are read as those of an archive are, with two differences: names are bytes, and hard links, devices and FIFOs are there.
-//! - Whatever loaders are known to unpack differently is refused: sparse files, global headers that say more than a comment, character devices 0:0 and
+//! - Whatever loaders are known to unpack differently is refused: sparse files, global headers, character devices 0:0 and
 //!   extended attributes that overlayfs takes for its own marks, data on anything but a file.
 //! - A name has no `..` part. A `/` or `./` at its front is dropped, as all loaders do.
 //! - Only zeros may follow the end marker. That there is none is accepted, where the tar ends between two entries.
@@ -19,9 +19,9 @@ use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 
 use crate::digest::{Sha256, Sha256Hasher};
 use crate::image::error::{Code, Refusal};
-use crate::image::header::{BLOCK, Field, RawHeader, Special, header_fault, pax_records};
+use crate::image::header::{BLOCK, Field, RawHeader, Special, header_fault};
 use crate::limits::{ArchiveLimits, Bound, bound};
-use crate::text::{escaped, quoted};
+use crate::text::escaped;
 
 const BLOCK_LEN: u64 = 512;
 /// The start of a file tells a program by its first bytes.
@@ -270,7 +270,12 @@ impl<'a> Lister<'a> {
         }
         header.check_format(start)?;
         let flag = header.type_flag();
-        if matches!(flag, b'x' | b'L' | b'K' | b'g') {
+        if flag == b'g' {
+            // Whatever it says: Go's reader hands it on as an entry of its own, and forgets the special headers before it. Loaders that take it for one look at its name
+            // first, as that of a whiteout or of what is to be replaced.
+            return Err(header_fault(start, "a global header, which some loaders take for an entry"));
+        }
+        if matches!(flag, b'x' | b'L' | b'K') {
             let left = header.size(start)?;
             let limit = bound!(self.limits, special_header);
             if !limit.allows(left) {
@@ -293,9 +298,7 @@ impl<'a> Lister<'a> {
         match flag {
             b'x' => self.special.add_pax(&data, start)?,
             b'L' => self.special.add_gnu(Field::Name, &data, start)?,
-            b'K' => self.special.add_gnu(Field::Link, &data, start)?,
-            // Go's reader, which container tools use, hands these on and applies nothing of them; others apply all.
-            _ => only_a_comment(&data, start)?,
+            _ => self.special.add_gnu(Field::Link, &data, start)?,
         }
         self.state = after(len(&data));
         Ok(())
@@ -458,16 +461,6 @@ impl Arriving {
 fn after(size: u64) -> State {
     let padding = size.next_multiple_of(BLOCK_LEN).saturating_sub(size);
     if padding == 0 { State::Header(Vec::new()) } else { State::Padding { left: padding } }
-}
-
-fn only_a_comment(data: &[u8], start: u64) -> Result<(), Refusal> {
-    match pax_records(data, start)?.iter().find(|record| record.key != "comment") {
-        None => Ok(()),
-        Some(record) => {
-            let text = format!("a global header with {}, which some loaders apply", quoted(record.key));
-            Err(header_fault(start, text))
-        }
-    }
 }
 
 /// At most `n` bytes from the front.

@@ -145,8 +145,7 @@ impl<'a> RawHeader<'a> {
         let bad = fields.iter().find(|(from, to)| {
             let field = self.bytes(*from, *to);
             let blank = field.iter().all(|b| matches!(b, 0 | b' '));
-            let binary = field.first().is_some_and(|b| b & 0x80 != 0);
-            !blank && !binary && octal(field).is_none()
+            !blank && !is_base256(field) && octal(field).is_none()
         });
         bad.map_or(Ok(()), |(from, _)| Err(header_fault(at, format!("the field at {from} is no number"))))
     }
@@ -204,6 +203,17 @@ impl<'a> RawHeader<'a> {
         }
         Ok(text)
     }
+}
+
+/// Whether it is a base-256 number that fits 64 bits with its sign. What does not fit is no number to Go, and then it takes part of a GNU header for the front of
+/// the name.
+fn is_base256(field: &[u8]) -> bool {
+    let Some((first, rest)) = field.split_first().filter(|(first, _)| *first & 0x80 != 0) else { return false };
+    let fill = if *first & 0x40 == 0 { 0 } else { 0xff };
+    let (high, low) = rest.split_at_checked(rest.len().saturating_sub(8)).unwrap_or((&[], rest));
+    let is_short = rest.len() < 8;
+    let sign = low.first().map_or(0, |b| b & 0x80);
+    is_short || ((*first | 0x80) == (fill | 0x80) && high.iter().all(|b| *b == fill) && sign == fill & 0x80)
 }
 
 /// Octal digits, spaces before them, spaces and NULs after them.
@@ -335,10 +345,10 @@ fn is_harmless(key: &str) -> bool {
     KEYS.contains(&key) || PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
-/// What overlayfs keeps about a folder or file in its attributes: that it hides what is below, or stands for another. Where these are brought into place with
-/// the rest, the image is another.
+/// What overlayfs, fuse-overlayfs and container storage keep about a folder or file in its attributes: that it hides what is below, stands for another, or has another
+/// mode and owner. Where these are brought into place with the rest, the image is another.
 fn is_overlay_mark(key: &str) -> bool {
-    ["trusted.overlay.", "user.overlay."].iter().any(|mark| {
+    ["trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.", "user.containers."].iter().any(|mark| {
         ["SCHILY.xattr.", "LIBARCHIVE.xattr."]
             .iter()
             .any(|prefix| key.strip_prefix(prefix).is_some_and(|k| k.starts_with(mark)))

@@ -1,5 +1,7 @@
 //! The database of dpkg, and the package list that is written as its stanzas are.
 
+use std::collections::BTreeSet;
+
 use super::deb822::{Stanza, Stanzas};
 use super::error::Unreadable;
 use super::list::PackageList;
@@ -35,6 +37,7 @@ pub fn merged(status: Option<&[u8]>, updates: &[(&str, &[u8])]) -> Result<Vec<Pa
     for stanza in Stanzas::new(status.unwrap_or_default()) {
         push(&mut records, Record::read(&stanza?)?)?;
     }
+    refuse_undone(&records)?;
     let mut updates: Vec<_> =
         updates.iter().filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_digit())).collect();
     updates.sort_unstable();
@@ -119,9 +122,25 @@ impl Record {
     }
 }
 
+/// Of two stanzas of one package dpkg keeps the last. One that says that it is there beside one that says that it is not is refused: who takes the first for the
+/// package sees another image. Two that are there are for the comparison. dpkg ignores the case of names.
+fn refuse_undone(records: &[Record]) -> Result<(), Unreadable> {
+    let key = |record: &Record| (record.name.to_ascii_lowercase(), record.arch.clone());
+    let gone: BTreeSet<_> = records.iter().filter(|record| record.package.is_none()).map(key).collect();
+    let mut there = records.iter().filter(|record| record.package.is_some());
+    match there.find(|record| gone.contains(&key(record))) {
+        None => Ok(()),
+        Some(record) => Err(Unreadable::new(format!(
+            "one stanza says that the package {} is there, and another that it is not",
+            quoted(&record.name)
+        ))),
+    }
+}
+
 /// Puts a record on top of others: instead of the one that it is of, or beside them.
 fn update(records: &mut Vec<Record>, record: Record) -> Result<(), Unreadable> {
-    let mut of_name: Vec<_> = records.iter_mut().filter(|other| other.name == record.name).collect();
+    let mut of_name: Vec<_> =
+        records.iter_mut().filter(|other| other.name.eq_ignore_ascii_case(&record.name)).collect();
     let all_same = record.same && of_name.iter().all(|other| other.same);
     if all_same {
         of_name.retain(|other| other.arch == record.arch);

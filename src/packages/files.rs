@@ -4,7 +4,8 @@
 //! - A listed path is a regular file with the listed SHA-256. The links in its folders are followed, so `/bin/sh` is looked for in `usr/bin`; its last part is not: a
 //!   link in the place of a file is not that file.
 //! - Each list must hold by itself. A file that no list names is a finding, unless a class says that it may be there ([`super::ignore`]).
-//! - Links and folders have no content to compare, and lists do not say where links lead: they are no finding. Devices outside of `/dev` are.
+//! - Links and folders have no content to compare, and lists do not say where links lead: they are no finding. Devices outside of `/dev` are. But what a link leads to is
+//!   listed, or not ignored for where it is.
 //! - A list without a SHA-256 of a file says nothing about it that could hold.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::fmt;
 
 use super::ignore::{self, Glob, Look};
 use super::list::{FilePath, PackageList};
-use super::overlay::{Found, Path, Tree};
+use super::overlay::{Found, Path, Tree, below, split};
 use super::write::ListedFile;
 use crate::digest::Sha256;
 use crate::image::contents::shown;
@@ -74,9 +75,13 @@ pub(crate) fn compare(tree: &Tree<'_>, lists: &[&PackageList], globs: &[Glob]) -
             }
         }
     }
+    let linked = linked(tree);
     for (path, found) in tree.iter().filter(|(path, _)| !owned.contains(*path)) {
         let class = match found {
-            Found::File { facts, mode, .. } => ignore::class(path, Look { mode, is_program: facts.is_program }, globs),
+            Found::File { facts, mode, .. } => {
+                let is_linked = is_below(&linked, path);
+                ignore::class(path, Look { mode, is_program: facts.is_program, is_linked }, globs)
+            }
             Found::Folder | Found::Symlink(_) => continue,
             // A FIFO has no content and gives no access to anything.
             Found::Fifo => continue,
@@ -92,6 +97,52 @@ pub(crate) fn compare(tree: &Tree<'_>, lists: &[&PackageList], globs: &[Glob]) -
         }
     }
     compared
+}
+
+/// Where files are ignored for where they are, and links from elsewhere lead: those files, and folders with all that is below.
+fn linked(tree: &Tree<'_>) -> BTreeSet<Path> {
+    let links = tree.iter().filter(|(_, found)| matches!(found, Found::Symlink(_))).map(|(path, _)| Path::from(path));
+    let (mut inside, mut elsewhere): (BTreeSet<Path>, Vec<Path>) = (BTreeSet::new(), Vec::new());
+    for link in links {
+        if ignore::is_inside(&link) {
+            inside.insert(link);
+        } else {
+            elsewhere.push(link);
+        }
+    }
+    let mut linked = BTreeSet::new();
+    while let Some(link) = elsewhere.pop() {
+        let Some((path, _)) = tree.resolve(&link) else { continue };
+        let counts = ignore::is_inside(&path) || (ignore::is_above(&path) && !is_merged_library(&link, &path));
+        if !counts || !linked.insert(path.clone()) {
+            continue;
+        }
+        // The links in a folder that is linked to are there under a name from elsewhere as well.
+        let more: Vec<Path> = inside.range(below(&path)).cloned().collect();
+        for link in more {
+            inside.remove(&link);
+            elsewhere.push(link);
+        }
+    }
+    linked
+}
+
+/// `/lib` is `/usr/lib` on most systems, and is no other place.
+fn is_merged_library(link: &[u8], path: &[u8]) -> bool {
+    let (folder, name) = split(link);
+    path == b"usr/lib" && matches!(folder, b"" | b"usr") && matches!(name, b"lib" | b"lib32" | b"lib64" | b"libx32")
+}
+
+/// Whether a path or a folder on its way is among these.
+fn is_below(paths: &BTreeSet<Path>, path: &[u8]) -> bool {
+    let mut path = path;
+    while !paths.contains(path) {
+        if path.is_empty() {
+            return false;
+        }
+        path = split(path).0;
+    }
+    true
 }
 
 fn judge(path: &str, listed: Option<Sha256>, found: Option<Found<'_>>) -> Option<FileDifference> {

@@ -1,7 +1,8 @@
 //! Files that nobody lists and that are no finding: what package managers and the system write for themselves, and what an operator names.
 //!
 //! Whoever can put a file into an image can put it where it is ignored, so nothing is ignored that could be run: no file with an execute bit, setuid or setgid,
-//! none that starts as a program or a script does. The maintainer scripts of dpkg are the one exception, for dpkg keeps them where it keeps all else.
+//! none that starts as a program or a script does. The maintainer scripts of dpkg are the one exception, for dpkg keeps them where it keeps all else. Nor is what a link from
+//! elsewhere leads to: there it may be a module, a profile or whatever else needs no execute bit.
 //! What is listed is never ignored, and what is ignored is counted.
 
 use std::fmt;
@@ -46,6 +47,8 @@ pub(crate) struct Look {
     pub(crate) mode: u32,
     /// Whether it starts as an ELF program or a script does.
     pub(crate) is_program: bool,
+    /// Whether a link from where nothing is ignored leads to it.
+    pub(crate) is_linked: bool,
 }
 
 /// The class by which a file that nobody lists is ignored: a folder, a file, or what the operator named.
@@ -54,12 +57,25 @@ pub(crate) fn class(path: &[u8], look: Look, globs: &[Glob]) -> Option<String> {
         return Some(glob.to_string());
     }
     let is_quiet = look.mode & 0o6111 == 0 && !look.is_program;
-    if is_quiet || is_maintainer_script(path, look) {
+    if !look.is_linked && (is_quiet || is_maintainer_script(path, look)) {
         let folder = FOLDERS.iter().find(|folder| path.starts_with(folder.as_bytes()));
         let file = FILES.iter().find(|file| path == file.as_bytes());
         return folder.or(file).map(|class| (*class).to_owned());
     }
     None
+}
+
+/// Whether what is at a path, or below it, may be ignored by a class.
+pub(crate) fn is_inside(path: &[u8]) -> bool {
+    let whole = [path, b"/"].concat();
+    FOLDERS.iter().any(|folder| whole.starts_with(folder.as_bytes()))
+        || FILES.iter().any(|file| path == file.as_bytes())
+}
+
+/// The same of only a part of what is below it.
+pub(crate) fn is_above(path: &[u8]) -> bool {
+    let whole = [path, b"/"].concat();
+    path.is_empty() || FOLDERS.iter().chain(FILES).any(|class| class.as_bytes().starts_with(&whole))
 }
 
 fn is_maintainer_script(path: &[u8], look: Look) -> bool {
@@ -167,22 +183,25 @@ fn is_like(pattern: &[u8], name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const QUIET: Look = Look { mode: 0o644, is_program: false };
+    const QUIET: Look = Look { mode: 0o644, is_program: false, is_linked: false };
 
     #[test]
     fn what_could_be_run_is_not_ignored() {
-        let (runs, script) = (Look { mode: 0o755, is_program: false }, Look { mode: 0o755, is_program: true });
+        let (runs, script) = (
+            Look { mode: 0o755, is_program: false, is_linked: false },
+            Look { mode: 0o755, is_program: true, is_linked: false },
+        );
         for (path, look, expected) in [
             ("var/lib/dpkg/status", QUIET, Some("var/lib/dpkg/")),
             ("var/lib/dpkg/status", runs, None),
-            ("var/lib/dpkg/status", Look { mode: 0o644, is_program: true }, None),
-            ("var/lib/dpkg/status", Look { mode: 0o4644, is_program: false }, None),
-            ("var/lib/dpkg/status", Look { mode: 0o2644, is_program: false }, None),
-            ("var/lib/dpkg/status", Look { mode: 0o645, is_program: false }, None),
-            ("var/lib/dpkg/status", Look { mode: 0o1644, is_program: false }, Some("var/lib/dpkg/")),
+            ("var/lib/dpkg/status", Look { mode: 0o644, is_program: true, is_linked: false }, None),
+            ("var/lib/dpkg/status", Look { mode: 0o4644, is_program: false, is_linked: false }, None),
+            ("var/lib/dpkg/status", Look { mode: 0o2644, is_program: false, is_linked: false }, None),
+            ("var/lib/dpkg/status", Look { mode: 0o645, is_program: false, is_linked: false }, None),
+            ("var/lib/dpkg/status", Look { mode: 0o1644, is_program: false, is_linked: false }, Some("var/lib/dpkg/")),
             ("var/lib/dpkg/info/a.postinst", script, Some("var/lib/dpkg/")),
             ("var/lib/dpkg/info/a:amd64.config", script, Some("var/lib/dpkg/")),
-            ("var/lib/dpkg/info/a.postinst", Look { mode: 0o4755, is_program: true }, None),
+            ("var/lib/dpkg/info/a.postinst", Look { mode: 0o4755, is_program: true, is_linked: false }, None),
             ("var/lib/dpkg/info/a.post", script, None),
             ("var/lib/dpkg/info/postinst", script, None),
             ("var/lib/dpkg/info/x/a.postinst", script, None),
@@ -195,6 +214,9 @@ mod tests {
             ("root/.bashrc", QUIET, None),
             ("usr/lib/python3/x.pyc", QUIET, None),
             (".dockerenv", QUIET, Some(".dockerenv")),
+            (".dockerenv", Look { is_linked: true, ..QUIET }, None),
+            ("var/lib/dpkg/status", Look { is_linked: true, ..QUIET }, None),
+            ("var/lib/dpkg/info/a.postinst", Look { is_linked: true, ..script }, None),
         ] {
             assert_eq!(class(path.as_bytes(), look, &[]).as_deref(), expected, "{path} {look:?}");
         }
@@ -244,7 +266,7 @@ mod tests {
     #[test]
     fn what_an_operator_names_is_ignored_whatever_it_is() {
         let globs = [Glob::parse("usr/local/**").unwrap()];
-        let look = Look { mode: 0o4755, is_program: true };
+        let look = Look { mode: 0o4755, is_program: true, is_linked: false };
         assert_eq!(class(b"usr/local/bin/x", look, &globs).as_deref(), Some("usr/local/**"));
         assert_eq!(class(b"usr/bin/x", look, &globs), None);
     }

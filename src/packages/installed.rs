@@ -115,7 +115,7 @@ fn looks_like(path: &[u8]) -> Option<Kind> {
 impl Installed {
     /// Looks for the databases of an image and reads them.
     pub(crate) fn of(tree: &Tree<'_>, layers: &[&LayerContents], reread: &Reread<'_>) -> Self {
-        let mut search = Search { tree, reread, used: BTreeSet::new(), databases: Vec::new() };
+        let mut search = Search { tree, reread, used: BTreeSet::new(), read: BTreeSet::new(), databases: Vec::new() };
         search.dpkg();
         APK.iter().for_each(|place| search.apk(place));
         RPM.iter().for_each(|place| search.rpm(place));
@@ -174,8 +174,10 @@ impl Installed {
 struct Search<'s, 'c> {
     tree: &'s Tree<'c>,
     reread: &'s Reread<'s>,
-    /// The physical paths of what was read.
+    /// The physical paths of what was read, in whatever way.
     used: BTreeSet<Path>,
+    /// What was read as a database of a system: what is one for dpkg may be another for apk.
+    read: BTreeSet<(Kind, Path)>,
     databases: Vec<Database>,
 }
 
@@ -212,6 +214,12 @@ impl Search<'_, '_> {
             self.used.insert(physical);
             bytes
         }))
+    }
+
+    /// Whether a file was not read as a database of this system before; now it is.
+    fn is_new(&mut self, kind: Kind, physical: &Path) -> bool {
+        self.used.insert(physical.clone());
+        self.read.insert((kind, physical.clone()))
     }
 
     fn add(&mut self, kind: Kind, path: &[u8], packages: Result<Vec<Package>, Unreadable>) {
@@ -273,7 +281,7 @@ impl Search<'_, '_> {
         match self.bytes(place) {
             Ok(None) => {}
             Ok(Some((physical, bytes))) => {
-                if self.used.insert(physical.clone()) {
+                if self.is_new(Kind::Apk, &physical) {
                     self.add(Kind::Apk, &physical, apk::installed(&bytes));
                 }
             }
@@ -287,7 +295,7 @@ impl Search<'_, '_> {
             match self.bytes(&path) {
                 Ok(None) => {}
                 Ok(Some((physical, bytes))) => {
-                    if self.used.insert(physical.clone()) {
+                    if self.is_new(Kind::Rpm, &physical) {
                         let packages = match name {
                             NDB => rpm::packages(&rpm::Database::Ndb(&bytes)),
                             BDB => rpm::packages(&rpm::Database::Bdb(&bytes)),

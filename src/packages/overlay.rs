@@ -10,7 +10,9 @@
 //! - A whiteout of what the same layer put there before is refused. The other order is plain, unless both are folders.
 //! - Of several entries of one name in a layer the last counts. Anything but a folder replaces the whole tree below its name.
 //! - A folder that comes to stand in the place of a folder of the layers below that this layer hid first is refused: overlayfs shows the old content again.
-//! - A hard link is bound to what its target is at that moment, not to the name.
+//! - The root is never opaque over something: overlayfs always merges roots. A folder is opaque as long as nothing replaces it. An opaque mark after what the layer has
+//!   below without an entry of just that name is refused: loaders that unpack over the layers below remove it.
+//! - A hard link is bound to what its target is at that moment, not to the name. It may give the file more permissions.
 //! - An entry is never put through a symbolic link of a layer below, nor below anything that is no folder. Within one layer links are
 //!   followed, inside the image, and must lead somewhere.
 
@@ -34,6 +36,8 @@ pub(crate) type Path = Box<[u8]>;
 pub(crate) struct Tree<'c> {
     layers: Vec<&'c LayerContents>,
     nodes: BTreeMap<Path, Node>,
+    /// The permissions that hard links give to what they name, for a file has one set of them.
+    modes: BTreeMap<(usize, usize), u32>,
 }
 
 /// What stands at a path: a folder that no entry may speak of, or what an entry of a layer put there.
@@ -67,7 +71,7 @@ pub(crate) struct Origin<'t> {
 impl<'c> Tree<'c> {
     /// Stacks layers, base first.
     pub(crate) fn stack(layers: &[&'c LayerContents]) -> Result<Self, Refusal> {
-        let mut tree = Self { layers: layers.to_vec(), nodes: BTreeMap::new() };
+        let mut tree = Self { layers: layers.to_vec(), nodes: BTreeMap::new(), modes: BTreeMap::new() };
         for layer in 0..layers.len() {
             let mut upper = Upper {
                 lower: &tree,
@@ -76,11 +80,16 @@ impl<'c> Tree<'c> {
                 hidden: BTreeSet::new(),
                 opaque: BTreeSet::new(),
                 linked: Vec::new(),
+                inexact: BTreeSet::new(),
+                modes: Vec::new(),
             };
             for entry in 0..tree.entries(layer).len() {
                 upper.add(entry).map_err(|refusal| in_layer(layer, refusal))?;
             }
-            let Upper { nodes, hidden, opaque, linked, .. } = upper;
+            let Upper { nodes, hidden, opaque, linked, modes, .. } = upper;
+            for (file, mode) in modes {
+                *tree.modes.entry(file).or_default() |= mode;
+            }
             tree.merge(nodes, &hidden, &opaque, &linked).map_err(|refusal| in_layer(layer, refusal))?;
         }
         Ok(tree)
@@ -157,7 +166,8 @@ impl<'c> Tree<'c> {
         let Node::Entry { layer, entry } = node else { return Found::Folder };
         match self.entry(layer, entry) {
             Some(LayerEntry { path, mode, kind: EntryKind::File(facts) }) => {
-                Found::File { facts, mode: *mode, origin: Origin { layer, entry, written: path } }
+                let mode = mode | self.modes.get(&(layer, entry)).copied().unwrap_or_default();
+                Found::File { facts, mode, origin: Origin { layer, entry, written: path } }
             }
             Some(LayerEntry { kind: EntryKind::Symlink(target), .. }) => Found::Symlink(target),
             Some(LayerEntry { kind: EntryKind::Device, .. }) => Found::Device,
@@ -180,6 +190,9 @@ impl<'c> Tree<'c> {
         linked: &[Path],
     ) -> Result<(), Refusal> {
         for folder in opaque {
+            if folder.is_empty() && !self.nodes.is_empty() {
+                return Err(ambiguous(folder, "an opaque root, which overlayfs merges with those below all the same"));
+            }
             self.remove_below(folder);
         }
         for path in hidden {
@@ -222,6 +235,10 @@ struct Upper<'t, 'c> {
     opaque: BTreeSet<Path>,
     /// What of the layers below its hard links name.
     linked: Vec<Path>,
+    /// What of its nodes no entry has the name of: implied folders, and what came through a link.
+    inexact: BTreeSet<Path>,
+    /// Permissions that its hard links give, and to which entry.
+    modes: Vec<((usize, usize), u32)>,
 }
 
 impl<'c> Upper<'_, 'c> {
@@ -240,12 +257,20 @@ impl<'c> Upper<'_, 'c> {
         }
         let path = join(&folder, name);
         let node = Node::Entry { layer: self.layer, entry: index };
+        if path == entry.path {
+            self.inexact.remove(&path);
+        } else {
+            self.inexact.insert(path.clone());
+        }
         match &entry.kind {
             EntryKind::Directory => {
                 self.nodes.insert(path, node);
             }
             EntryKind::HardLink(target) => {
                 let node = self.link_target(target, &path, &entry.path)?;
+                if let Node::Entry { layer, entry: file } = node {
+                    self.modes.push(((layer, file), entry.mode));
+                }
                 self.put(path, node);
             }
             EntryKind::File(_) | EntryKind::Symlink(_) | EntryKind::Device | EntryKind::Fifo => self.put(path, node),
@@ -257,6 +282,8 @@ impl<'c> Upper<'_, 'c> {
     fn put(&mut self, path: Path, node: Node) {
         remove_below(&mut self.nodes, &path);
         self.nodes.insert(path.clone(), node);
+        // The mark is gone with the folder. What is below of the layers below is hidden by this, unless a folder comes again.
+        self.opaque.remove(&path);
         self.hidden.insert(path);
     }
 
@@ -266,6 +293,16 @@ impl<'c> Upper<'_, 'c> {
             return Err(ambiguous(&entry.path, "a whiteout that is no empty file"));
         }
         if name == OPAQUE {
+            if self.hidden.contains(folder) && self.nodes.get(folder) == Some(&Node::Folder) {
+                return Err(ambiguous(
+                    &entry.path,
+                    "an opaque mark in a folder that the layer hides and has no entry for",
+                ));
+            }
+            if self.inexact.range(below(folder)).next().is_some() {
+                let text = "an opaque mark after what the layer has below without an entry of that name";
+                return Err(ambiguous(&entry.path, text));
+            }
             self.opaque.insert(folder.into());
             return Ok(());
         }
@@ -332,6 +369,7 @@ impl<'c> Upper<'_, 'c> {
             Some(_) => {}
         }
         self.nodes.insert(path.clone(), Node::Folder);
+        self.inexact.insert(path.clone());
         Ok(())
     }
 
@@ -408,7 +446,7 @@ fn pop(path: &mut Vec<u8>) {
 }
 
 /// The keys of all that is below a folder: they follow each other.
-fn below(folder: &[u8]) -> (Bound<Path>, Bound<Path>) {
+pub(crate) fn below(folder: &[u8]) -> (Bound<Path>, Bound<Path>) {
     if folder.is_empty() {
         return (Bound::Unbounded, Bound::Unbounded);
     }
@@ -504,7 +542,28 @@ mod tests {
         // Opaque folders.
         ("opaque", &[&["a/b=1", "a/c/d=1", "e=1"], &["a/", "a/.wh..wh..opq=", "a/f=2"]], Ok("a/ a/f=2 e=1")),
         ("opaque after the folder's own entries", &[&["a/b=1"], &["a/f=2", "a/.wh..wh..opq="]], Ok("a/ a/f=2")),
-        ("an opaque root", &[&["a/b=1", "c=1"], &[".wh..wh..opq=", "d=1"]], Ok("d=1")),
+        ("an opaque root", &[&["a/b=1", "c=1"], &[".wh..wh..opq=", "d=1"]], Err("")),
+        ("an opaque root over nothing", &[&[".wh..wh..opq=", "d=1"]], Ok("d=1")),
+        ("opaque, then a file, then a folder", &[&["a/b=1"], &["a/", "a/.wh..wh..opq=", "a=1", "a/"]], Err("a")),
+        ("a file, then a folder, then opaque", &[&["a/b=1"], &["a=1", "a/", "a/.wh..wh..opq="]], Ok("a/")),
+        (
+            "hidden, then opaque, then a folder",
+            &[&["a/b=1"], &[".wh.a=", "a/.wh..wh..opq=", "a/"]],
+            Err("a/.wh..wh..opq"),
+        ),
+        (
+            "opaque after what a folder without an entry has",
+            &[&["a/b=1"], &["a/x/f=2", "a/.wh..wh..opq="]],
+            Err("a/.wh..wh..opq"),
+        ),
+        ("and with an entry", &[&["a/b=1"], &["a/x/", "a/x/f=2", "a/.wh..wh..opq="]], Ok("a/ a/x/ a/x/f=2")),
+        ("opaque before it", &[&["a/b=1"], &["a/.wh..wh..opq=", "a/x/f=2"]], Ok("a/ a/x/ a/x/f=2")),
+        (
+            "opaque after what came through a link",
+            &[&["a/b=1"], &["a/", "l->a", "l/f=2", "a/.wh..wh..opq="]],
+            Err("a/.wh..wh..opq"),
+        ),
+        ("opaque before that", &[&["a/b=1"], &["a/", "l->a", "a/.wh..wh..opq=", "l/f=2"]], Ok("a/ a/f=2 l->a")),
         ("a name that only ends so", &[&["a/b=1"], &["a/x.wh..wh..opq="]], Ok("a/ a/b=1 a/x.wh..wh..opq=")),
         (
             "an opaque folder's folder, named again",
