@@ -123,6 +123,8 @@ pub(crate) struct Lister<'a> {
     /// What to call the layer.
     layer: &'a str,
     at: u64,
+    /// A header block that came in pieces.
+    block: Box<[u8; BLOCK]>,
     state: State,
     special: Special,
     contents: LayerContents,
@@ -130,8 +132,8 @@ pub(crate) struct Lister<'a> {
 }
 
 enum State {
-    /// The part of a header block that has come.
-    Header(Vec<u8>),
+    /// A header block, of which this much has come.
+    Header { filled: usize },
     /// The data of a special header.
     Special { flag: u8, start: u64, left: u64, data: Vec<u8> },
     /// The data of a file.
@@ -161,7 +163,8 @@ impl<'a> Lister<'a> {
             limits,
             layer,
             at: 0,
-            state: State::Header(Vec::new()),
+            block: Box::new([0; BLOCK]),
+            state: State::Header { filled: 0 },
             special: Special::of_layer(),
             contents: LayerContents::default(),
             fault: None,
@@ -195,7 +198,7 @@ impl<'a> Lister<'a> {
             return Err(in_layer(fault));
         }
         let is_between = match &self.state {
-            State::Header(block) => block.is_empty() && self.special.is_empty(),
+            State::Header { filled } => *filled == 0 && self.special.is_empty(),
             State::End => true,
             _ => false,
         };
@@ -208,14 +211,21 @@ impl<'a> Lister<'a> {
     /// Takes at least one byte, and returns how many.
     fn step(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
         match &mut self.state {
-            State::Header(block) => {
-                let missing = BLOCK.saturating_sub(block.len());
-                let taken = bytes.get(..missing).unwrap_or(bytes);
-                block.extend_from_slice(taken);
-                let taken = taken.len();
-                if let Some(block) = block.first_chunk::<BLOCK>().copied() {
-                    let end = self.at.saturating_add(u64::try_from(taken).unwrap_or(0));
-                    self.state = self.header(&block, end.saturating_sub(BLOCK_LEN))?;
+            State::Header { filled } => {
+                let before = *filled;
+                // Most come whole.
+                if let (0, Some(block)) = (before, bytes.first_chunk::<BLOCK>()) {
+                    self.state = self.header(block, self.at)?;
+                    return Ok(BLOCK);
+                }
+                let rest = self.block.get_mut(before..).unwrap_or_default();
+                let taken = rest.len().min(bytes.len());
+                rest.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+                *filled = before.saturating_add(taken);
+                if *filled == BLOCK {
+                    let start = self.at.saturating_sub(u64::try_from(before).unwrap_or(0));
+                    let block = self.block.clone();
+                    self.state = self.header(&block, start)?;
                 }
                 Ok(taken)
             }
@@ -241,7 +251,7 @@ impl<'a> Lister<'a> {
                 let taken = first(bytes, *left);
                 *left = left.saturating_sub(len(taken));
                 if *left == 0 {
-                    self.state = State::Header(Vec::new());
+                    self.state = State::Header { filled: 0 };
                 }
                 Ok(taken.len())
             }
@@ -351,7 +361,7 @@ impl<'a> Lister<'a> {
             return Err(about("data on an entry that has none").expected("size 0").found(size));
         }
         self.add(LayerEntry { path, mode, kind })?;
-        Ok(State::Header(Vec::new()))
+        Ok(State::Header { filled: 0 })
     }
 
     /// Starts to take in a file.
@@ -416,6 +426,10 @@ impl<'a> Lister<'a> {
     /// One spelling for each path.
     fn clean(&self, written: &[u8], start: u64) -> Result<Box<[u8]>, Refusal> {
         let written = self.named(written, start)?;
+        // Most are clean already.
+        if written.split(|b| *b == b'/').all(|part| !matches!(part, b"" | b"." | b"..")) {
+            return Ok(written.into());
+        }
         let parts: Vec<&[u8]> = written.split(|b| *b == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
         if parts.contains(&b"..".as_slice()) {
             return Err(Refusal::new(Code::LayerTar, shown(written), "a path that climbs out of its directory"));
@@ -460,7 +474,7 @@ impl Arriving {
 /// What follows data of `size` bytes.
 fn after(size: u64) -> State {
     let padding = size.next_multiple_of(BLOCK_LEN).saturating_sub(size);
-    if padding == 0 { State::Header(Vec::new()) } else { State::Padding { left: padding } }
+    if padding == 0 { State::Header { filled: 0 } } else { State::Padding { left: padding } }
 }
 
 /// At most `n` bytes from the front.
@@ -490,5 +504,78 @@ impl<R: Read> Read for Listed<'_, '_, R> {
             lister.push(buf.get(..n).unwrap_or_default());
         }
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a tar lists, given in pieces of `piece` bytes.
+    fn listed(tar: &[u8], piece: usize) -> Result<LayerContents, Refusal> {
+        let keep = |path: &[u8]| if path.starts_with(b"db") { Keep::Content } else { Keep::Nothing };
+        let wanted = Wanted { digests: Digests::WithSha1, keep: &keep };
+        let (taken, limits) = (Taken::default(), ArchiveLimits::default());
+        let mut lister = Lister::new(&wanted, &taken, &limits, "layer");
+        tar.chunks(piece).for_each(|piece| lister.push(piece));
+        lister.finish()
+    }
+
+    /// Written by other code than our own, with what it uses GNU's and PAX's headers for.
+    fn some_tar() -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut add = |path: &str, kind: tar::EntryType, content: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o4755);
+            header.set_size(content.len().try_into().unwrap());
+            builder.append_data(&mut header, path, content).unwrap();
+        };
+        add("a/empty", tar::EntryType::Regular, b"");
+        add(&"long/".repeat(60), tar::EntryType::Directory, b"");
+        add("db/x", tar::EntryType::Regular, b"#! text");
+        add("block", tar::EntryType::Regular, &[7; 512]);
+        add("more", tar::EntryType::Regular, &[7; 1025]);
+        builder.append_pax_extensions([("comment", &b"x"[..]), ("path", &b"caf\xc3\xa9"[..])]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(0);
+        builder.append_data(&mut header, "overridden", &b""[..]).unwrap();
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn it_does_not_matter_in_which_pieces_a_tar_comes() {
+        let tar = some_tar();
+        let whole = listed(&tar, tar.len()).unwrap().entries;
+        let paths: Vec<String> = whole.iter().map(|entry| shown(&entry.path)).collect();
+        let long = "long/".repeat(60);
+        assert_eq!(paths, ["a/empty", long.trim_end_matches('/'), "db/x", "block", "more", "café"]);
+        let facts = |at: usize| match &whole[at].kind {
+            EntryKind::File(facts) => facts.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(facts(2).content.as_deref(), Some(&b"#! text"[..]));
+        assert!(facts(2).is_program && !facts(3).is_program);
+        assert_eq!((facts(4).size, facts(4).digest), (1025, Some(Sha256::of(&[7; 1025]))));
+        assert_eq!(facts(4).content, None);
+        assert_eq!(whole[2].mode, 0o4755);
+        for piece in [1, 3, 511, 512, 513, 1000, 4096] {
+            assert_eq!(listed(&tar, piece).unwrap().entries, whole, "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_tar_that_is_cut_anywhere_is_refused_or_ends_between_entries() {
+        let tar = some_tar();
+        let whole = listed(&tar, tar.len()).unwrap().entries.len();
+        let mut ends = Vec::new();
+        for end in 0..tar.len() {
+            match listed(&tar[..end], 4096) {
+                Ok(contents) if contents.entries.len() == whole => break,
+                Ok(contents) => ends.push(contents.entries.len()),
+                Err(refusal) => assert_eq!(refusal.code, Code::LayerTar, "{end}"),
+            }
+        }
+        assert_eq!(ends, [0, 1, 2, 3, 4, 5], "once after each entry");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::error::Unreadable;
 use super::package::Package;
@@ -32,6 +33,11 @@ impl FilePath {
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
         if text.contains('\0') || text.split('/').any(|part| part == "..") {
             return Err(Unreadable::new(format!("the path {} holds .. or NUL", quoted(text))));
+        }
+        let trimmed = text.strip_prefix("./").unwrap_or(text);
+        // Most are clean already.
+        if trimmed.split('/').all(|part| !matches!(part, "" | ".")) {
+            return Ok(Self(trimmed.into()));
         }
         let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
         if parts.is_empty() {
@@ -71,10 +77,15 @@ impl PackageList {
     ///
     /// [`Unreadable`] if the list has the path already, with another digest or without one.
     pub(crate) fn add_file(&mut self, path: FilePath, digest: Option<Sha256>) -> Result<(), Unreadable> {
-        let shown = quoted(path.as_str()).to_string();
-        match self.files.insert(path, digest) {
-            Some(before) if before != digest => Err(Unreadable::new(format!("it gives the file {shown} two digests"))),
-            _ => Ok(()),
+        match self.files.entry(path) {
+            Entry::Vacant(entry) => {
+                entry.insert(digest);
+                Ok(())
+            }
+            Entry::Occupied(entry) if *entry.get() == digest => Ok(()),
+            Entry::Occupied(entry) => {
+                Err(Unreadable::new(format!("it gives the file {} two digests", quoted(entry.key().as_str()))))
+            }
         }
     }
 

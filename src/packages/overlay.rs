@@ -82,6 +82,7 @@ impl<'c> Tree<'c> {
                 linked: Vec::new(),
                 inexact: BTreeSet::new(),
                 modes: Vec::new(),
+                last: None,
             };
             for entry in 0..tree.entries(layer).len() {
                 upper.add(entry).map_err(|refusal| in_layer(layer, refusal))?;
@@ -177,10 +178,6 @@ impl<'c> Tree<'c> {
         }
     }
 
-    fn is_folder(&self, path: &[u8]) -> bool {
-        path.is_empty() || matches!(self.get(path), Some(Found::Folder))
-    }
-
     /// Puts a layer's nodes over what is there.
     fn merge(
         &mut self,
@@ -195,6 +192,11 @@ impl<'c> Tree<'c> {
             }
             self.remove_below(folder);
         }
+        // Nothing below that could be hidden.
+        if self.nodes.is_empty() {
+            self.nodes = upper;
+            return Ok(());
+        }
         for path in hidden {
             let is_folder_again = upper.get(path).is_some_and(|node| matches!(self.found(*node), Found::Folder));
             // An empty one has nothing to show.
@@ -205,16 +207,22 @@ impl<'c> Tree<'c> {
             self.remove_below(path);
             self.nodes.remove(path);
         }
-        if let Some(path) = linked.iter().find(|path| !self.nodes.contains_key(*path)) {
+        let is_covered = |path: &Path| {
+            let not_folder =
+                |path: &[u8]| upper.get(path).is_some_and(|node| !matches!(self.found(*node), Found::Folder));
+            upper.contains_key(path) || ancestors(path).any(not_folder)
+        };
+        if let Some(path) = linked.iter().find(|path| !self.nodes.contains_key(*path) || is_covered(path)) {
             return Err(ambiguous(path, "a hard link to what the same layer hides"));
         }
         for (path, node) in upper {
-            match node {
-                Node::Folder if self.is_folder(&path) => {}
-                node => {
-                    self.nodes.insert(path, node);
-                }
+            let below = self.nodes.get(&path).map(|node| self.found(*node));
+            match (node, below) {
+                (Node::Folder, Some(Found::Folder)) => continue,
+                (node, Some(Found::Folder)) if !matches!(self.found(node), Found::Folder) => self.remove_below(&path),
+                _ => {}
             }
+            self.nodes.insert(path, node);
         }
         Ok(())
     }
@@ -230,7 +238,7 @@ struct Upper<'t, 'c> {
     layer: usize,
     /// What the layer has, and the folders that its paths imply.
     nodes: BTreeMap<Path, Node>,
-    /// Where it hides what is below: whiteouts, and anything but a folder.
+    /// Where it hides what is below without a trace among its nodes: whiteouts, and what a folder of its own took the place of.
     hidden: BTreeSet<Path>,
     opaque: BTreeSet<Path>,
     /// What of the layers below its hard links name.
@@ -239,6 +247,8 @@ struct Upper<'t, 'c> {
     inexact: BTreeSet<Path>,
     /// Permissions that its hard links give, and to which entry.
     modes: Vec<((usize, usize), u32)>,
+    /// The folder of the entry before, as it was written, and where that is: entries of one folder follow each other.
+    last: Option<(Path, Path)>,
 }
 
 impl<'c> Upper<'_, 'c> {
@@ -248,10 +258,17 @@ impl<'c> Upper<'_, 'c> {
             return Ok(());
         }
         let (folder, name) = split(&entry.path);
-        if parts(folder).any(|part| part.starts_with(WHITEOUT)) {
-            return Err(ambiguous(&entry.path, "an entry below a whiteout"));
-        }
-        let folder = self.place(folder, &entry.path)?;
+        let folder = match &self.last {
+            Some((written, placed)) if **written == *folder => placed.clone(),
+            _ => {
+                if parts(folder).any(|part| part.starts_with(WHITEOUT)) {
+                    return Err(ambiguous(&entry.path, "an entry below a whiteout"));
+                }
+                let placed = self.place(folder, &entry.path)?;
+                self.last = Some((folder.into(), placed.clone()));
+                placed
+            }
+        };
         if name.starts_with(WHITEOUT) {
             return self.whiteout(&folder, name, entry);
         }
@@ -264,7 +281,11 @@ impl<'c> Upper<'_, 'c> {
         }
         match &entry.kind {
             EntryKind::Directory => {
-                self.nodes.insert(path, node);
+                let before = self.nodes.insert(path.clone(), node);
+                if before.is_some_and(|node| !matches!(self.lower.found(node), Found::Folder)) {
+                    self.hidden.insert(path);
+                    self.last = None;
+                }
             }
             EntryKind::HardLink(target) => {
                 let node = self.link_target(target, &path, &entry.path)?;
@@ -280,11 +301,16 @@ impl<'c> Upper<'_, 'c> {
 
     /// Anything but a folder.
     fn put(&mut self, path: Path, node: Node) {
-        remove_below(&mut self.nodes, &path);
-        self.nodes.insert(path.clone(), node);
-        // The mark is gone with the folder. What is below of the layers below is hidden by this, unless a folder comes again.
-        self.opaque.remove(&path);
-        self.hidden.insert(path);
+        if let Some(before) = self.nodes.get(&path) {
+            if matches!(self.lower.found(*before), Found::Folder) {
+                remove_below(&mut self.nodes, &path);
+                // The mark is gone with the folder. What is below of the layers below is hidden by this, unless a folder comes again.
+                self.opaque.remove(&path);
+            }
+            // It may have been a part of the way to the last folder, or a link on it.
+            self.last = None;
+        }
+        self.nodes.insert(path, node);
     }
 
     fn whiteout(&mut self, folder: &[u8], name: &[u8], entry: &LayerEntry) -> Result<(), Refusal> {
@@ -436,6 +462,14 @@ pub(crate) fn join(folder: &[u8], name: &[u8]) -> Path {
     if folder.is_empty() { name.into() } else { [folder, b"/", name].concat().into() }
 }
 
+/// The folders that a path is in, the nearest first, without the root.
+fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    fn above(path: &[u8]) -> Option<&[u8]> {
+        Some(split(path).0).filter(|folder| !folder.is_empty())
+    }
+    std::iter::successors(above(path), |folder| above(folder))
+}
+
 fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|b| *b == b'/').filter(|part| !matches!(*part, b"" | b"."))
 }
@@ -584,6 +618,14 @@ mod tests {
         ("a hard link to what the layer hid", &[&["a=1"], &[".wh.a=", "b=>a"]], Err("a")),
         ("a hard link to what an opaque folder hides", &[&["d/a=1"], &["b=>d/a", "d/.wh..wh..opq="]], Err("d/a")),
         ("a hard link to what the layer replaces", &[&["a=1"], &["b=>a", "a=2"]], Err("a")),
+        ("a hard link to below what the layer replaces", &[&["d/a=1"], &["b=>d/a", "d=2"]], Err("d/a")),
+        ("a hard link to below what the layer keeps", &[&["d/a=1"], &["b=>d/a", "d/c=2"]], Ok("b=1 d/ d/a=1 d/c=2")),
+        (
+            "the way to a folder changes",
+            &[&["x/", "y/", "l->x", "l/a=1", "l->y", "l/b=2"]],
+            Ok("l->y x/ x/a=1 y/ y/b=2"),
+        ),
+        ("a folder on the way becomes a link", &[&["y/", "d/a=1", "d->y", "d/b=2"]], Ok("d->y y/ y/b=2")),
         ("a hard link to what comes later", &[&["b=>a", "a=1"]], Err("b")),
         ("a hard link to nothing", &[&["b=>a"]], Err("b")),
         ("a hard link to itself", &[&["a=1", "a=>a"]], Err("a")),
