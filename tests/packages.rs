@@ -12,9 +12,13 @@
 
 mod support;
 
+use plimsoll::image::archive::Archive;
 use plimsoll::limits::ArchiveLimits;
 use plimsoll::packages::check::{Mode, PackageChecks};
+use plimsoll::packages::format::ListFormat;
 use plimsoll::packages::ignore::Glob;
+use plimsoll::packages::inspect::{Inspected, Subject};
+use plimsoll::packages::list::PackageList;
 use support::image::*;
 use support::packages::*;
 
@@ -345,6 +349,19 @@ const ROWS: &[Row] = &[
         "untrusted: package-missing a",
     ),
     (
+        "packages of one file each behind a link",
+        || vec![[behind_links(2), vec![file("opt/1", &deb822(&[A])), file("opt/2", &deb822(&[B]))]].concat()],
+        "trusted",
+    ),
+    (
+        "more of them than a layer is read again for",
+        || {
+            let files = (1..=65).map(|n| file(&format!("opt/{n}"), b"")).collect();
+            vec![[behind_links(65), files].concat()]
+        },
+        "undecided: package-database-unreadable var/lib/dpkg",
+    ),
+    (
         "a damaged apk database beside",
         || vec![vec![database(&[A, B]), file("lib/apk/db/installed", b"nonsense\n")]],
         "undecided: package-database-unreadable lib/apk/db/installed",
@@ -386,6 +403,28 @@ fn what_is_installed_is_what_is_listed() {
         };
         assert_eq!(got, *expected, "{name}\n{verdict}");
     }
+}
+
+/// Nothing is signed that would not verify, and all that would is signed.
+#[test]
+fn a_publisher_is_told_what_a_verifier_would_find() {
+    let limits = ArchiveLimits::default();
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("publisher.tar");
+    let list = PackageList::read(ListFormat::Deb822, &deb822(&[A, B])).unwrap();
+    for (name, layers, expected) in ROWS {
+        let layers: Vec<Vec<u8>> = layers().iter().map(|items| tar(items)).collect();
+        std::fs::write(&path, tar(&classic(&Image::new(&layers, Stored::Plain), &[NAME]))).unwrap();
+        let archive = Archive::open(&path, &limits).unwrap();
+        let inspected = Inspected::read(&archive, &Subject::default(), &limits, &|_, _| {});
+        let is_fine = inspected.is_ok_and(|inspected| {
+            inspected.differences(&list).is_empty() && inspected.database_faults(&[&list]).is_empty()
+        });
+        assert_eq!(is_fine, *expected == "trusted", "{name}");
+    }
+}
+
+fn behind_links(count: usize) -> Vec<Item> {
+    (1..=count).map(|n| link(&format!("var/lib/dpkg/status.d/{n}"), &format!("/opt/{n}"))).collect()
 }
 
 fn hard_link(name: &str, target: &str) -> Item {

@@ -69,8 +69,9 @@ fn silenced_by<'v>(
 ) -> Option<Vec<&'v Statement>> {
     let is_cve = |id: &&str| id.starts_with("CVE-");
     let names: Vec<&str> = [advisory.id()].into_iter().chain(advisory.aliases().filter(|id| !is_cve(id))).collect();
-    if let Some(statement) = vex.silences(&names, package, image) {
-        return Some(vec![statement]);
+    // What is said of the advisory itself goes before what is said of its parts, also if that is that it does concern the package.
+    if let Some(statement) = vex.newest(&names, package, image) {
+        return statement.status().silences().then(|| vec![statement]);
     }
     // `UBUNTU-CVE-2024-1` stands beside `CVE-2024-1` and is the same.
     let cve = |id: &'_ str| id.find("CVE-").and_then(|at| id.get(at..)).unwrap_or(id).to_owned();

@@ -175,10 +175,10 @@ pub(crate) fn check(
     checks: &PackageChecks,
 ) -> (PackageReport, Vec<Problem>) {
     let Beside { lists, advisories } = beside;
-    let mut problems: Vec<Problem> = installed.databases().iter().filter_map(Problem::of_unreadable).collect();
+    let named: Vec<&PackageList> = lists.iter().map(|signed| &signed.list).collect();
+    let mut problems = of_databases(installed, &named);
     let mut files = None;
     if !lists.is_empty() {
-        problems.extend(second_databases(installed, lists).into_iter().chain(strays(installed, lists)));
         problems.extend(lists.iter().flat_map(|signed| against(installed, signed)));
         files = checks.files.then(|| compare_files(tree, lists, checks, &mut problems));
     }
@@ -195,6 +195,15 @@ pub(crate) fn check(
         advisories,
     };
     (report, problems)
+}
+
+/// What is wrong with databases whatever is in them: one that cannot be read, and where there are lists, one too many.
+pub(super) fn of_databases(installed: &Installed, lists: &[&PackageList]) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = installed.databases().iter().filter_map(Problem::of_unreadable).collect();
+    if !lists.is_empty() {
+        problems.extend(second_databases(installed, lists).into_iter().chain(strays(installed, lists)));
+    }
+    problems
 }
 
 /// Each database against a list, and what the list names of systems that have none.
@@ -243,16 +252,16 @@ fn of_kind(list: &PackageList, kind: Kind) -> Vec<Package> {
 }
 
 /// Whether some list names the file at a physical path with the digest that it has.
-fn is_listed(lists: &[SignedList], path: &[u8], digest: Option<crate::digest::Sha256>) -> bool {
-    let named = |signed: &SignedList| {
+fn is_listed(lists: &[&PackageList], path: &[u8], digest: Option<crate::digest::Sha256>) -> bool {
+    let named = |list: &PackageList| {
         let path = std::str::from_utf8(path).ok()?;
-        signed.list.file(path).flatten()
+        list.file(path).flatten()
     };
-    digest.is_some() && lists.iter().any(|signed| named(signed) == digest)
+    digest.is_some() && lists.iter().any(|list| named(list) == digest)
 }
 
 /// More than one database of one system. One whose file is listed is known to whoever signed the list.
-fn second_databases(installed: &Installed, lists: &[SignedList]) -> Vec<Problem> {
+fn second_databases(installed: &Installed, lists: &[&PackageList]) -> Vec<Problem> {
     let mut first: BTreeMap<Kind, &Database> = BTreeMap::new();
     let mut problems = Vec::new();
     for database in installed.databases() {
@@ -273,7 +282,7 @@ fn second_databases(installed: &Installed, lists: &[SignedList]) -> Vec<Problem>
     problems
 }
 
-fn strays(installed: &Installed, lists: &[SignedList]) -> Vec<Problem> {
+fn strays(installed: &Installed, lists: &[&PackageList]) -> Vec<Problem> {
     let strays = installed.strays().iter().filter(|(path, digest)| !is_listed(lists, path, *digest));
     let problem = |path: &[u8]| {
         let text = "a package database where no package manager looks for one; no list names it with its SHA-256";

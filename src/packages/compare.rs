@@ -53,11 +53,7 @@ pub enum Difference {
 pub fn compare(listed: &[Package], installed: &[Package]) -> Vec<Difference> {
     let mut names: BTreeMap<(Kind, &str), Named<'_>> = BTreeMap::new();
     for package in listed.iter().filter(|package| !is_key(package)) {
-        let named = names.entry((package.kind(), package.name())).or_default();
-        let same = |other: &&Package| (other.arch(), other.version()) == (package.arch(), package.version());
-        if !named.listed.iter().any(same) {
-            named.listed.push(package);
-        }
+        names.entry((package.kind(), package.name())).or_default().listed.push(package);
     }
     for package in installed.iter().filter(|package| !is_key(package)) {
         names.entry((package.kind(), package.name())).or_default().installed.push(package);
@@ -75,6 +71,7 @@ struct Named<'p> {
 impl Named<'_> {
     fn differences(mut self) -> Vec<Difference> {
         self.listed.sort();
+        self.listed.dedup_by(|a, b| (a.arch(), a.version()) == (b.arch(), b.version()));
         self.installed.sort();
         let mut found = self.repeated();
         // The closest first, and those that say their architecture before those that may be any.

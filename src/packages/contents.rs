@@ -1,5 +1,6 @@
 //! What is in a verified image: its files, and the package databases among them.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::check::{self, Beside, PackageChecks, PackageReport, Problem};
@@ -16,6 +17,9 @@ use crate::image::read_at::ReadAt;
 use crate::limits::ArchiveLimits;
 use crate::name::ImageName;
 use crate::text::escaped;
+
+/// How often a layer is read once more for a file. An image that is made with care needs it for a database or two.
+const REREAD_MAX: usize = 64;
 
 /// The files of a verified image, and what its package databases say.
 pub(crate) struct ImageContents<'c> {
@@ -41,7 +45,12 @@ impl<'c> ImageContents<'c> {
         }
         let tree = Tree::stack(&layers)?;
         // A database that a link leads to, where none is expected: the layer is read once more, and must be what was verified.
+        let again = Cell::new(0_usize);
         let reread = |origin: Origin<'_>| -> Result<Arc<[u8]>, Unreadable> {
+            again.set(again.get().saturating_add(1));
+            if again.get() > REREAD_MAX {
+                return Err(Unreadable::new(format!("more than {REREAD_MAX} files of databases are behind links")));
+            }
             let layer = image.layers().get(origin.layer).ok_or_else(|| Unreadable::new("a layer that is not there"))?;
             measured
                 .file(layer, origin.entry, origin.written, limits)

@@ -78,13 +78,22 @@ struct Component<'l> {
     list: &'l RefCell<PackageList>,
     kind: Option<String>,
     excluded: bool,
+    /// Whether it has components of its own.
+    nested: bool,
     entry: Entry,
     digest: FileDigest,
 }
 
 impl<'l> Component<'l> {
     fn new(list: &'l RefCell<PackageList>) -> Self {
-        Self { list, kind: None, excluded: false, entry: Entry::default(), digest: FileDigest::default() }
+        Self {
+            list,
+            kind: None,
+            excluded: false,
+            nested: false,
+            entry: Entry::default(),
+            digest: FileDigest::default(),
+        }
     }
 }
 
@@ -111,21 +120,25 @@ impl<'de> Members<'de> for Component<'_> {
                 "SHA-256" => self.digest.add(&hash.content),
                 _ => Ok(()),
             })?,
-            "components" => value.each_object(|| Component::new(list))?,
+            "components" => value.each_object(|| {
+                self.nested = true;
+                Component::new(list)
+            })?,
             _ => value.ignore()?,
         }
         Ok(())
     }
 
     fn end(self) -> Result<(), Unreadable> {
-        let Self { list, kind, excluded, entry, digest } = self;
+        let Self { list, kind, excluded, nested, entry, digest } = self;
         let mut list = list.borrow_mut();
         let kind = kind.ok_or_else(|| Unreadable::new("a component has no type"))?;
         if let (Some(package), "file" | "operating-system") = (entry.package(), kind.as_str()) {
             return Err(Unreadable::new(format!("a component of type {kind} has the package URL of {package}")));
         }
         let is_compared = kind == "file" || entry.package().is_some();
-        if is_compared && excluded {
+        // What is in something that is left out would be left out as well.
+        if excluded && (is_compared || nested) {
             let name = entry.name.unwrap_or_default();
             return Err(Unreadable::new(format!("the component {} is listed as excluded", quoted(&name))));
         }
@@ -277,6 +290,11 @@ mod tests {
                 "about a package",
                 document(&format!(r#""metadata":{{"component":{deb},"tools":{{"components":[{deb}]}}}}"#)),
                 Ok(""),
+            ),
+            (
+                "in something that is left out",
+                component(&format!(r#""type":"application","name":"x","scope":"excluded","components":[{deb}]"#)),
+                Err("the component \"x\" is listed as excluded"),
             ),
             (
                 "file in a package",

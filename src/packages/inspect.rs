@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use super::check::differences;
+use super::check::{differences, of_databases};
 use super::compare::Difference;
 use super::contents::ImageContents;
 use super::files::listed;
@@ -150,6 +150,13 @@ impl Inspected {
     #[must_use]
     pub fn differences(&self, list: &PackageList) -> Vec<Difference> {
         differences(&self.installed, list).into_iter().flat_map(|(.., differences)| differences).collect()
+    }
+
+    /// What a verifier would find of the databases, whatever is in them, were these lists signed beside the image: one that cannot be read, a second one of a system, one
+    /// where nobody looks. Safe to print.
+    #[must_use]
+    pub fn database_faults(&self, lists: &[&PackageList]) -> Vec<String> {
+        of_databases(&self.installed, lists).into_iter().map(|problem| problem.message).collect()
     }
 
     /// Files that no list can name, for their names are not UTF-8; safe to print.

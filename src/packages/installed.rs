@@ -29,6 +29,8 @@ const RPM: &[&[u8]] = &[b"var/lib/rpm", b"usr/lib/sysimage/rpm", b"usr/share/rpm
 const SQLITE: &[u8] = b"rpmdb.sqlite";
 const NDB: &[u8] = b"Packages.db";
 const BDB: &[u8] = b"Packages";
+/// Bytes of the files of one folder together. Links can make many of one file.
+const FOLDER_MAX: usize = 256 * 1024 * 1024;
 const OS_RELEASE: &[&[u8]] = &[b"etc/os-release", b"usr/lib/os-release"];
 
 /// A package database of an image, and what it says.
@@ -252,7 +254,9 @@ impl Search<'_, '_> {
         let updates: Vec<(&str, &[u8])> = updates.iter().map(|(name, bytes)| (name.as_str(), &**bytes)).collect();
         let mut packages = dpkg::merged(status.as_deref(), &updates)?;
         for (name, bytes) in &single {
-            packages.extend(dpkg::status_d(bytes).map_err(|error| error.of(name))?);
+            for package in dpkg::status_d(bytes).map_err(|error| error.of(name))? {
+                super::push(&mut packages, package)?;
+            }
         }
         Ok(Some(packages))
     }
@@ -264,14 +268,20 @@ impl Search<'_, '_> {
             return Err(Unreadable::new("a file where a folder must be").of(&String::from_utf8_lossy(path)));
         }
         let names: Vec<Path> = self.tree.below(&physical).map(|(path, _)| path.into()).collect();
-        let mut files = Vec::new();
+        let (mut files, mut size) = (Vec::new(), 0_usize);
         for path in names {
             let (folder, name) = split(&path);
             let is_folder = matches!(self.tree.get(&path), Some(Found::Folder));
             // Nobody looks into folders there.
             if folder == &*physical && !is_folder {
                 let name = String::from_utf8_lossy(name).into_owned();
-                files.extend(self.take(&path)?.map(|bytes| (name, bytes)));
+                let Some(bytes) = self.take(&path)? else { continue };
+                size = size.saturating_add(bytes.len());
+                if size > FOLDER_MAX {
+                    return Err(Unreadable::new(format!("its files have more than {FOLDER_MAX} bytes together"))
+                        .of(&shown(&physical)));
+                }
+                files.push((name, bytes));
             }
         }
         Ok(files)

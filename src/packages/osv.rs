@@ -458,6 +458,8 @@ impl Advisories {
             let stated = [affected.ecosystem_specific.0, affected.database_specific.0];
             let severity =
                 affected.severity.0.iter().filter_map(RawSeverity::severity).chain(stated.into_iter().flatten()).max();
+            // Ranges of commits stand beside those of versions and say the same; others may say more.
+            let is_known = affected.ranges.0.iter().all(|range| matches!(range.kind.as_str(), "ECOSYSTEM" | "GIT"));
             let ranges: Vec<Box<[Event]>> = affected
                 .ranges
                 .0
@@ -467,7 +469,8 @@ impl Advisories {
                 .collect();
             let begin = |events: &[Event]| events.iter().any(|event| matches!(event, Event::Introduced(_)));
             entries.push(Entry {
-                complete: (!ranges.is_empty() || !affected.versions.is_empty())
+                complete: is_known
+                    && (!ranges.is_empty() || !affected.versions.is_empty())
                     && ranges.iter().all(|events| begin(events)),
                 ecosystem: package.ecosystem,
                 name: package.name,

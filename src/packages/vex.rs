@@ -228,12 +228,16 @@ impl Vex {
     /// The statement for which a vulnerability in a package of the image needs no more attention, if there is one. `ids` are names of this one vulnerability.
     #[must_use]
     pub fn silences(&self, ids: &[&str], package: &Package, image: &ImageProduct<'_>) -> Option<&Statement> {
+        self.newest(ids, package, image).filter(|statement| statement.status.silences())
+    }
+
+    /// The statement that counts: of the newest, one that does not silence if there is such.
+    pub(crate) fn newest(&self, ids: &[&str], package: &Package, image: &ImageProduct<'_>) -> Option<&Statement> {
         let places = ids.iter().filter_map(|id| self.about.get(*id)).flatten();
         let about = places.filter_map(|place| self.statements.get(*place)).filter(|s| s.is_about(package, image));
         let newest = about.clone().map(|statement| statement.timestamp).max()?;
-        let mut newest = about.filter(|statement| statement.timestamp == newest);
-        let first = newest.next()?;
-        (first.status.silences() && newest.all(|statement| statement.status.silences())).then_some(first)
+        let newest = about.filter(|statement| statement.timestamp == newest);
+        newest.min_by_key(|statement| statement.status.silences())
     }
 }
 

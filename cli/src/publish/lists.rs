@@ -57,11 +57,8 @@ pub(super) fn of(
         let inspected = Inspected::read(archive, &subject, limits, progress);
         let inspected = inspected.map_err(|error| not_signable(&arguments.image, error))?;
         let fitting = given.iter().filter(|(_, of, _)| of.is_none() || *of == platform);
-        for (name, _, list) in fitting {
-            if let Some(first) = inspected.differences(list).first() {
-                return Err(refused(arguments, name, &first.to_string()));
-            }
-        }
+        let mut fitting: Vec<(&str, &PackageList)> = fitting.map(|(name, _, list)| (name.as_str(), list)).collect();
+        let made;
         if let Some(form) = arguments.list {
             let name = list_file(form.into(), platform);
             if named.iter().any(|(other, _)| *other == name) {
@@ -69,7 +66,20 @@ pub(super) fn of(
             }
             let mut bytes = Vec::new();
             inspected.write(form.into(), &mut bytes).map_err(|error| refused(arguments, &name, &error.to_string()))?;
+            let list = PackageList::read(form.into(), &bytes);
+            made = (name.clone(), list.map_err(|error| refused(arguments, &name, &error.to_string()))?);
+            fitting.push((&made.0, &made.1));
             named.push((name, bytes));
+        }
+        // One that was made, too: no list makes an image right that has a package twice.
+        for (name, list) in &fitting {
+            if let Some(first) = inspected.differences(list).first() {
+                return Err(refused(arguments, name, &first.to_string()));
+            }
+        }
+        let lists: Vec<&PackageList> = fitting.iter().map(|(_, list)| *list).collect();
+        if let (Some((name, _)), Some(first)) = (fitting.first(), inspected.database_faults(&lists).first()) {
+            return Err(refused(arguments, name, first));
         }
     }
     Ok(named)

@@ -11,7 +11,10 @@ fn assessed(record: &Value, silenced: &[&str]) -> Assessment {
     document.as_object_mut().unwrap().extend(record.as_object().unwrap().clone());
     let statements: Vec<Value> = silenced
         .iter()
-        .map(|id| json!({"vulnerability": {"name": id}, "products": ["pkg:deb/debian/openssl@1"], "status": "fixed"}))
+        .map(|id| {
+            let (id, status) = id.strip_prefix('!').map_or((*id, "fixed"), |id| (id, "affected"));
+            json!({"vulnerability": {"name": id}, "products": ["pkg:deb/debian/openssl@1"], "status": status})
+        })
         .collect();
     let vex = json!({"@context": "https://openvex.dev/ns/v0.2.0", "timestamp": "2026-01-01T00:00:00Z", "statements": statements});
     let advisories = osv::read(document.to_string().as_bytes()).unwrap();
@@ -35,7 +38,10 @@ fn an_advisory_is_silenced_as_a_whole_or_in_all_its_parts() {
         (json!({"id": "USN-1", "upstream": ["CVE-1", "UBUNTU-CVE-1"]}), &["CVE-1"], 1),
         (two.clone(), &["CVE-1"], 0),
         (two.clone(), &["CVE-1", "CVE-2"], 2),
-        (two, &["DSA-1"], 1),
+        (two.clone(), &["DSA-1"], 1),
+        (two.clone(), &["CVE-1", "CVE-2", "!DSA-1"], 0),
+        (two.clone(), &["CVE-1", "CVE-2", "!DSA-2"], 2),
+        (two, &["CVE-1", "!CVE-2", "DSA-1"], 1),
         (old.clone(), &["CVE-1"], 0),
         (old.clone(), &["CVE-2"], 0),
         (old, &["CVE-1", "CVE-2"], 2),

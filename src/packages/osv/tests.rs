@@ -111,6 +111,24 @@ fn what_cannot_be_evaluated_is_counted_and_not_dropped() {
         (entry("Debian:12", "openssl", json!({"ranges": git, "versions": ["3.0.9-1"]})), 1, 0),
         (entry("Debian:12", "openssl", json!({"ranges": git, "versions": ["3.0.8-1"]})), 0, 0),
         (entry("Debian:12", "openssl", json!({"ranges": [{"type": "SEMVER", "events": [{"introduced": "0"}]}]})), 0, 1),
+        (
+            entry(
+                "Debian:12",
+                "openssl",
+                json!({"ranges": [{"type": "SEMVER", "events": [{"introduced": "0"}]}], "versions": ["9"]}),
+            ),
+            0,
+            1,
+        ),
+        (
+            entry(
+                "Debian:12",
+                "openssl",
+                json!({"ranges": [{"type": "GIT", "events": [{"introduced": "0"}]}], "versions": ["9"]}),
+            ),
+            0,
+            0,
+        ),
         (entry("Debian:12", "openssl", json!({"ranges": []})), 0, 1),
         (entry("Debian:12", "openssl", json!({})), 0, 1),
         (entry("Debian:12", "openssl", json!({"ranges": [{"type": "ECOSYSTEM", "events": []}]})), 0, 1),
