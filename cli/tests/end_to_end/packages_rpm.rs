@@ -94,12 +94,13 @@ fn packages_that_rpm_installed_are_quiet_and_tampered_named() {
     let list = desk.list(&archive, "packages.spdx.json");
     desk.sign(&archive, name, &["--packages", list.to_str().unwrap(), "--list", "cyclonedx"]);
     let verdict = desk.verify(&archive, name, STRICT).assert_trusted();
-    assert_eq!(verdict.packages()["databases"], json!([{"kind": "rpm", "path": "var/lib/rpm", "packages": 2}]));
+    let db = "var/lib/rpm/rpmdb.sqlite";
+    assert_eq!(verdict.packages()["databases"], json!([{"kind": "rpm", "path": db, "packages": 2}]));
     let files = String::from_utf8(output(Command::new("find").arg(&root.dir).args(["-type", "f"]))).unwrap();
     assert_eq!(verdict.packages()["files"], json!({"same": files.lines().count(), "ignored": {}}));
 
-    let db = "var/lib/rpm/rpmdb.sqlite";
     let changed = format!("file-modified {db}");
+    let changed_log = format!("{changed}-wal");
     let on_top = |top: Layer| vec![genuine.clone(), top];
     let at = |name: &str, path: &str| {
         let folder = desk.path(&format!("{name}-top"));
@@ -130,20 +131,24 @@ fn packages_that_rpm_installed_are_quiet_and_tampered_named() {
     let downgraded = at("downgraded", db);
     output(root.rpm().args(["--erase", "--justdb", "large"]));
     let both = at("erased-too", db);
-    tampered(&desk, &list, &[
-        Row {
-            name: "second-place",
-            layers: second,
-            packages: &["package-database-second usr/lib/sysimage/rpm"],
-            files: &[],
-        },
-        Row { name: "unfinished", layers: unfinished, packages: &["package-extra evil"], files: &[] },
-        Row { name: "downgraded", layers: downgraded, packages: &["package-version tiny"], files: &[&changed] },
-        Row {
-            name: "erased-too",
-            layers: both,
-            packages: &["package-missing large", "package-version tiny"],
-            files: &[&changed],
-        },
-    ]);
+    tampered(
+        &desk,
+        &list,
+        &[
+            Row {
+                name: "second-place",
+                layers: second,
+                packages: &["package-database-second usr/lib/sysimage/rpm/rpmdb.sqlite"],
+                files: &[],
+            },
+            Row { name: "unfinished", layers: unfinished, packages: &["package-extra evil"], files: &[&changed_log] },
+            Row { name: "downgraded", layers: downgraded, packages: &["package-version tiny"], files: &[&changed] },
+            Row {
+                name: "erased-too",
+                layers: both,
+                packages: &["package-missing large", "package-version tiny"],
+                files: &[&changed],
+            },
+        ],
+    );
 }
