@@ -161,6 +161,7 @@ pub(crate) fn read(layer: &Layer, path: &str) -> Vec<u8> {
     output(Command::new("tar").arg("-xOf").arg(&layer.path).arg(path))
 }
 
+const APK: &str = "usr/lib/apk/db/installed";
 const STATUS: &str = "var/lib/dpkg/status";
 
 /// The layers of the Debian image, and the status of its package database: the third layer is the last that writes it.
@@ -282,7 +283,7 @@ fn packages_of_a_tampered_debian_are_named() {
     let library = library.trim_start_matches("./");
     let modified = format!("file-modified {library}");
     let evil = "Package: evil\nStatus: install ok installed\nArchitecture: all\nVersion: 6.6\n";
-    let older = String::from_utf8(read(&layers[0], "./var/lib/dpkg/status")).unwrap();
+    let older = String::from_utf8(read(&layers[0], STATUS)).unwrap();
     assert!(older.contains("Package: tzdata\n"), "the status before the second layer removed it");
     let changed_status: &[&str] = &["file-modified var/lib/dpkg/status"];
     tampered(
@@ -328,11 +329,8 @@ fn packages_of_a_tampered_debian_are_named() {
             },
             Row {
                 name: "another-package-manager",
-                layers: on_top(
-                    "another-package-manager",
-                    &[Item::File("lib/apk/db/installed", b"P:evil\nV:1-r0\nA:x86_64\n")],
-                ),
-                packages: &[],
+                layers: on_top("another-package-manager", &[Item::File(APK, b"P:evil\nV:1-r0\nA:x86_64\n")]),
+                packages: &["package-extra evil"],
                 files: &[],
             },
             Row {
@@ -373,6 +371,14 @@ fn packages_of_a_tampered_debian_are_named() {
             },
         ],
     );
+
+    // `lib` is a link, through which loaders write differently.
+    let name = "registry.example/tampered:through-a-link";
+    let layers = on_top("through-a-link", &[Item::File("lib/apk/db/installed", b"P:evil\nV:1-r0\nA:x86_64\n")]);
+    let archive = image(&desk.path("through-a-link"), name, &layers);
+    desk.sign(&archive, name, &[]);
+    desk.sign_file(&list, name);
+    desk.verify(&archive, name, BY_PACKAGES).assert_refused_for("layer-ambiguous").assert_names("lib/apk/db/installed");
 
     // The database is hidden: each package is named as missing.
     for (name, hides) in [
