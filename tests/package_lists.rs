@@ -43,7 +43,7 @@ fn lists_in_the_shape_of_other_programs_are_read() {
             "syft.spdx.json",
             ListFormat::Spdx,
             debs,
-            &[("oci", 1), ("pypi", 1)],
+            &[("pypi", 1)],
             &[("usr/bin/hello", Some(hello)), ("var/lib/dpkg/status", None)],
         ),
         (
@@ -57,7 +57,7 @@ fn lists_in_the_shape_of_other_programs_are_read() {
             "trivy.spdx.json",
             ListFormat::Spdx,
             rpms,
-            &[("", 1), ("oci", 1)],
+            &[("", 1)],
             &[("usr/lib/python3.9/site-packages/click-8.1.7.dist-info/METADATA", None)],
         ),
         ("trivy.cdx.json", ListFormat::CycloneDx, debs, &[("", 1), ("pypi", 1)], &[]),

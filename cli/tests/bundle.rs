@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 const IMAGE: &str = "registry.example/team/app:1.4";
 const NOW: &str = "2030-01-01T00:00:00Z";
+/// A package list of an image without a package.
+const LIST: &str = r#"{"spdxVersion":"SPDX-2.3"}"#;
 /// What the command prints of it.
 const FIRST: &str = "2030-01-08T00:00:00Z";
 
@@ -40,11 +42,8 @@ impl Gap {
             gap.ok(&["key", "generate", &key]);
             gap.repository("delegate", &[role, "--paths", paths, "--role-key", &key]);
         }
-        fs::write(gap.path("packages.spdx.json"), "{}").unwrap();
-        gap.repository(
-            "add",
-            &[&samples("source/app-old.tar"), "--image", IMAGE, "--packages", "packages.spdx.json", "--role", "team"],
-        );
+        fs::write(gap.path("packages.spdx.json"), LIST).unwrap();
+        gap.repository("add", &[&samples("source/app-old.tar"), "--image", IMAGE, "--list", "spdx", "--role", "team"]);
         gap.repository(
             "add-file",
             &["packages.spdx.json", "--image", "registry.example/other/app:1", "--role", "other"],
@@ -461,7 +460,7 @@ fn an_import_for_one_image_leaves_no_other_behind() {
     gap.import("both", "local", "store", &[]).trusted();
 
     // A new version of the other's file: a bundle without it would leave the other without a role, and without its file.
-    fs::write(gap.path("packages.spdx.json"), "{ }").unwrap();
+    fs::write(gap.path("packages.spdx.json"), format!("{LIST} ")).unwrap();
     gap.repository("add-file", &["packages.spdx.json", "--image", other, "--role", "other"]);
     let before = gap.files("local");
     gap.create("one", &[]).trusted();
@@ -483,7 +482,7 @@ fn an_import_for_one_image_leaves_no_other_behind() {
     gap.import("top", "local", "store", &["--leave-behind"]).trusted();
     fs::remove_dir_all(gap.path("local")).unwrap();
     gap.import("top", "local", "store", &[]).trusted();
-    fs::write(gap.path("packages.spdx.json"), "{  }").unwrap();
+    fs::write(gap.path("packages.spdx.json"), format!("{LIST}  ")).unwrap();
     gap.repository("add-file", &["packages.spdx.json", "--image", "registry.example/top/app:1", "--role", "targets"]);
     gap.create("not-top", &[]).trusted();
     gap.import("not-top", "local", "store", &[]).refused(2, "bundle-leaves-behind");

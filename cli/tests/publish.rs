@@ -700,8 +700,13 @@ fn a_repository_that_was_tampered_with_is_not_gone_on_with() {
 #[test]
 fn a_package_list_is_signed_beside_its_image() {
     let desk = Desk::with_repository("packages");
-    fs::write(desk.path("packages.spdx.json"), "{}").unwrap();
-    desk.ok(&add(&samples("good/app.tar"), &["--keys", "keys", "--packages", "packages.spdx.json"]));
+    let with_list = ["--keys", "keys", "--packages", "packages.spdx.json"];
+    fs::write(desk.path("packages.spdx.json"), r#"{"spdxVersion":"SPDX-2.3"}"#).unwrap();
+    let (code, message) = desk.refused(&add(&samples("good/app.tar"), &with_list));
+    assert!(code == "list-not-verifiable" && message.contains("installed, and not listed"), "{code}: {message}");
+    let made = desk.plimsoll(&["packages", &samples("good/app.tar"), "--output", "packages.spdx.json", "--force"]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    desk.ok(&add(&samples("good/app.tar"), &with_list));
     let targets = fs::read_to_string(desk.path("site/metadata/2.targets.json")).unwrap();
     assert!(targets.contains("registry.example/team/app/1.4/packages.spdx.json"), "{targets}");
 }

@@ -11,6 +11,7 @@ use crate::client::{DirSource, Store};
 use crate::image::VerifiedImage;
 use crate::image::manifest::Platform;
 use crate::name::ImageName;
+use crate::packages::check::{Mode, PackageChecks};
 use crate::verdict::{Finding, Verdict};
 use crate::verify::{Stop, Verifier};
 
@@ -21,6 +22,9 @@ pub(super) struct Archives<'t> {
     /// The update start time.
     pub(super) time: DateTime<Utc>,
     pub(super) images: &'t [ImageName],
+    /// Whether what is installed is compared with signed lists. Not where a bundle is read: it may leave a list out that an earlier one has brought, and whoever
+    /// loads the image compares it anyway.
+    pub(super) packages: Mode,
 }
 
 impl Archives<'_> {
@@ -75,6 +79,7 @@ impl Archives<'_> {
     fn verdict(&self, hint: &ArchiveHint, path: &Path) -> Verdict {
         let client = self.terms.client(self.source.clone(), Store::in_memory()).with_time(self.time);
         let mut verifier = Verifier::new(client)
+            .with_packages(PackageChecks::default().with_mode(self.packages))
             .with_target_paths(self.terms.target_paths.clone())
             .with_limits(self.terms.limits.clone());
         if let Some(image) = &hint.image {

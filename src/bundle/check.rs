@@ -13,6 +13,7 @@ use super::{Terms, unreadable};
 use crate::client::{DirSource, Store, metadata_name, read_bounded, target_names};
 use crate::metadata::roles::Root;
 use crate::metadata::{RoleName, Signed};
+use crate::packages::check::Mode;
 use crate::trust::{Found, Roots, Rules, TargetCheck, TrustError, Trusted, same_content};
 use crate::verdict::Finding;
 use crate::verify::Stop;
@@ -58,7 +59,7 @@ pub(super) fn check(terms: &Terms, bundle: &Path, report: &mut Report) -> Result
     there.is_accounted_for(CONTENTS);
     let metadata = there.metadata(&trusted, &terms.root)?;
     let (targets, left_out) = there.targets(&trusted, &files, &contents)?;
-    let archives = Archives { terms, source: &source, time: start, images: &contents.images };
+    let archives = Archives { terms, source: &source, time: start, images: &contents.images, packages: Mode::Off };
     let left_out_archives = there.archives(&archives, &contents, report)?;
     let names = left_out.iter().filter_map(|(names, _)| Some(format!("{TARGETS}{}", names.first()?)));
     let archives = left_out_archives.iter().map(|archive| format!("{ARCHIVES}{}", archive.file));

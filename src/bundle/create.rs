@@ -14,6 +14,7 @@ use super::{Terms, unreadable, unwritable};
 use crate::client::{DirSource, Source, Undecided, read_bounded, target_names};
 use crate::disk;
 use crate::name::ImageName;
+use crate::packages::check::Mode;
 use crate::text::quoted;
 use crate::trust::Found;
 use crate::verdict::Finding;
@@ -63,8 +64,10 @@ pub(super) fn create<S: Source>(
         let to = bundle.join(ARCHIVES).join(file);
         copy(from, &to)?;
         let time = terms.time.unwrap_or_else(chrono::Utc::now);
-        let images = &contents.images;
-        contents.archives.push(Archives { terms, source: &source, time, images }.identify(file, &to, &platforms)?);
+        // All of it is there until something is left out.
+        let archives = Archives { terms, source: &source, time, images: &contents.images, packages: Mode::Auto };
+        let hint = archives.identify(file, &to, &platforms)?;
+        contents.archives.push(hint);
     }
     write_contents(&contents, &bundle)?;
     check(terms, &bundle, report)?;

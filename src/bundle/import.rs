@@ -23,6 +23,7 @@ use super::{Terms, unreadable, unwritable};
 use crate::client::{DirSource, Undecided, metadata_name, read_bounded};
 use crate::disk;
 use crate::metadata::RoleName;
+use crate::packages::check::Mode;
 use crate::text::quoted;
 use crate::trust::{Roots, TrustError, Trusted, same_content};
 use crate::verdict::Finding;
@@ -276,7 +277,7 @@ fn is_complete(terms: &Terms, checked: &Checked, new: &Path, into: &Path) -> Res
         if !path.is_file() {
             return Err(missing(format!("{ARCHIVES}{}", archive.file)));
         }
-        Archives { terms, source: &source, time, images }.check(archive, &path)?;
+        Archives { terms, source: &source, time, images, packages: Mode::Off }.check(archive, &path)?;
     }
     Ok(())
 }

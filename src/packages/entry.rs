@@ -43,10 +43,24 @@ impl Entry {
         }
     }
 
+    /// Whether it can be the image that the list is of, for it is nothing that could be installed in one.
+    pub(super) fn may_be_image(&self) -> bool {
+        match &self.purl {
+            None => true,
+            Some(Purl::Other(word)) => word == "oci",
+            Some(Purl::Package(_)) => false,
+        }
+    }
+
+    /// Every entry must have a name, whatever it is.
+    pub(super) fn is_named(&self) -> Result<(), Unreadable> {
+        self.name.as_ref().map(|_| ()).ok_or_else(no_name)
+    }
+
     /// Adds the entry to the list.
     pub(super) fn list(self, list: &mut PackageList) -> Result<(), Unreadable> {
         let Self { name, version, purl } = self;
-        let Some(name) = name else { return Err(Unreadable::new("a package has no name")) };
+        let Some(name) = name else { return Err(no_name()) };
         match purl {
             None => list.count_other(""),
             Some(Purl::Other(word)) => list.count_other(&word),
@@ -63,6 +77,10 @@ impl Entry {
         }
         Ok(())
     }
+}
+
+fn no_name() -> Unreadable {
+    Unreadable::new("a package has no name")
 }
 
 /// Whether an entry's name and version are those of its package URL. The version may lack the epoch, which some tools give in the URL alone.

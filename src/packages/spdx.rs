@@ -68,7 +68,7 @@ impl<'de> Members<'de> for Document<'_> {
 struct Package<'l> {
     list: &'l RefCell<PackageList>,
     entry: Entry,
-    /// Whether it is the image that the list is about, which is no package in it.
+    /// It is the image itself.
     is_image: bool,
 }
 
@@ -87,8 +87,9 @@ impl<'de> Members<'de> for Package<'_> {
     }
 
     fn end(self) -> Result<(), Unreadable> {
-        if self.is_image && self.entry.package().is_none() {
-            return Ok(());
+        // Told as something that is not compared, it would look as if a package were left out.
+        if self.is_image && self.entry.may_be_image() {
+            return self.entry.is_named();
         }
         self.entry.list(&mut self.list.borrow_mut())
     }
@@ -222,6 +223,8 @@ mod tests {
     fn a_package_says_the_same_in_all_places() {
         let named = |name: &str, version: &str| format!(r#""name":"{name}","versionInfo":"{version}""#);
         let zlib = named("zlib1g", "1:1.2-1");
+        let [image, library] =
+            ["CONTAINER", "LIBRARY"].map(|what| format!(r#"{zlib},"primaryPackagePurpose":"{what}""#));
         let tiny = named("tiny", "1:2-3");
         let deb = "pkg:deb/debian/zlib1g@1:1.2-1?arch=amd64";
         let rpm = "pkg:rpm/fedora/tiny@2-3?epoch=1";
@@ -296,6 +299,16 @@ mod tests {
             ),
             ("no name", package(r#""versionInfo":"1:1.2-1""#, &[deb]), Err("a package has no name")),
             ("no URL", package(&zlib, &[]), Ok("\"\" 1")),
+            ("the image itself, no URL", package(&image, &[]), Ok("")),
+            ("the image itself", package(&image, &["pkg:oci/app@sha256:1"]), Ok("")),
+            ("the image itself, another purpose", package(&library, &["pkg:oci/app@sha256:1"]), Ok("\"oci\" 1")),
+            ("what only claims to be the image", package(&image, &["pkg:npm/a@1"]), Ok("\"npm\" 1")),
+            ("a package that claims to be the image", package(&image, &[deb]), Ok("deb zlib1g 1:1.2-1 amd64")),
+            (
+                "an image without a name",
+                package(r#""primaryPackagePurpose":"CONTAINER""#, &[]),
+                Err("a package has no name"),
+            ),
             ("URL of another type", package(&zlib, &["pkg:npm/x@1"]), Ok("\"npm\" 1")),
             ("no URL at all", package(&zlib, &["zlib1g"]), Err("the package URL \"zlib1g\": it has no scheme")),
             ("one URL twice", package(&zlib, &[deb, deb]), Ok("deb zlib1g 1:1.2-1 amd64")),

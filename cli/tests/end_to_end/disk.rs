@@ -19,16 +19,16 @@ fn sample(path: &str) -> PathBuf {
 }
 
 /// A file system in memory, unmounted when dropped.
-struct Disk(PathBuf);
+pub(crate) struct Disk(pub(crate) PathBuf);
 
 impl Disk {
-    fn mount(path: PathBuf, size: &str) -> Self {
+    pub(crate) fn mount(path: PathBuf, size: &str) -> Self {
         std::fs::create_dir_all(&path).unwrap();
         output(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&path));
         Self(path)
     }
 
-    fn remount(&self, option: &str) {
+    pub(crate) fn remount(&self, option: &str) {
         output(Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(&self.0));
     }
 }

@@ -10,6 +10,8 @@
 #[cfg(test)]
 mod archive;
 #[cfg(test)]
+mod compose;
+#[cfg(test)]
 mod debian;
 #[cfg(test)]
 mod debian_image;
@@ -21,6 +23,10 @@ mod forms;
 mod killed;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod packages;
+#[cfg(test)]
+mod packages_rpm;
 #[cfg(test)]
 mod plimsoll;
 #[cfg(test)]

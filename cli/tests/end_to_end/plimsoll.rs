@@ -153,6 +153,19 @@ impl Verdict {
         row.and_then(|row| row["version"].as_u64()).unwrap_or_else(|| panic!("no {role}\n{self}"))
     }
 
+    /// What it says of packages.
+    pub(crate) fn packages(&self) -> &Value {
+        &self.json["packages"]
+    }
+
+    /// Each finding as its code and its subject.
+    pub(crate) fn finds(&self) -> Vec<String> {
+        let words = |finding: &Value| {
+            format!("{} {}", finding["code"].as_str().unwrap(), finding["subject"].as_str().unwrap_or("-"))
+        };
+        self.findings().iter().map(words).collect()
+    }
+
     fn findings(&self) -> &[Value] {
         self.json["findings"].as_array().map_or(&[], Vec::as_slice)
     }

@@ -18,18 +18,18 @@ fn sample(name: &str) -> PathBuf {
 }
 
 /// `plimsoll repository` on a repository, to its end.
-fn publisher(repository: &Path, command: &str, arguments: &[&str]) -> Vec<u8> {
+pub(crate) fn publisher(repository: &Path, command: &str, arguments: &[&str]) -> Vec<u8> {
     output(&mut publisher_command(repository, command, arguments))
 }
 
-fn publisher_command(repository: &Path, command: &str, arguments: &[&str]) -> Command {
+pub(crate) fn publisher_command(repository: &Path, command: &str, arguments: &[&str]) -> Command {
     let mut plimsoll = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
     plimsoll.args(["repository", command]).args(arguments).arg("--repository").arg(repository);
     plimsoll
 }
 
 /// What is published under `dir`, with the first root where the tests pin it.
-fn pinned(dir: &Path) -> Repository {
+pub(crate) fn pinned(dir: &Path) -> Repository {
     fs::copy(dir.join("metadata/1.root.json"), dir.join("1.root.json")).unwrap();
     Repository { dir: dir.to_path_buf() }
 }

@@ -29,6 +29,10 @@ pub(crate) enum Need {
     Root,
     /// strace, and a kernel that lets it kill.
     Strace,
+    /// dpkg-query.
+    Dpkg,
+    /// rpm and rpmbuild with the root rights that installing wants, and SQLite in a Python.
+    Rpm,
 }
 
 impl Need {
@@ -48,6 +52,11 @@ impl Need {
         });
         static STRACE: LazyLock<bool> = LazyLock::new(|| answers("strace", ["-qq", "true"]));
         static DEBOOTSTRAP: LazyLock<bool> = LazyLock::new(|| answers("/usr/sbin/debootstrap", ["--version"]) && *ROOT);
+        static DPKG: LazyLock<bool> = LazyLock::new(|| answers("dpkg-query", ["--version"]));
+        static RPM: LazyLock<bool> = LazyLock::new(|| {
+            let programs = ["rpm", "rpmbuild"].iter().all(|program| answers(program, ["--version"]));
+            programs && answers("python3", ["-c", "import sqlite3"]) && *ROOT
+        });
         let (there, what) = match self {
             Self::PythonTuf => (*PYTHON_TUF, "no python3 with the packages in tests/interop/requirements.txt"),
             Self::Docker => (*DOCKER, "no Docker daemon of its own; run it under .ci/with-docker"),
@@ -59,6 +68,8 @@ impl Need {
             Self::Containerd => (*CONTAINERD, "no containerd of its own; run it under .ci/with-docker"),
             Self::Debootstrap => (*DEBOOTSTRAP, "no debootstrap, or no right to run it"),
             Self::Strace => (*STRACE, "no strace, or no right to use it"),
+            Self::Dpkg => (*DPKG, "no dpkg-query"),
+            Self::Rpm => (*RPM, "no rpm and rpmbuild with a right to install, or no python3 with sqlite3"),
             Self::Root => (*ROOT, "no right to mount a disk"),
         };
         (!there).then_some(what)
