@@ -340,7 +340,7 @@ impl<S: Source> Verifier<S> {
         }
         if beside.lists.is_empty() && self.packages.need_list() {
             let files: Vec<&str> = files.iter().map(|(_, file)| file.as_str()).collect();
-            return Err(missing("package-list-missing", name, "no package list", &files));
+            return Err(missing("package-list-missing", name, "no package list is", &files));
         }
         if let Some((target, bytes)) = bring(ADVISORIES)? {
             let advisories = osv::read(&bytes);
@@ -352,7 +352,7 @@ impl<S: Source> Verifier<S> {
             });
             beside.advisories = Some(SignedAdvisories { target, advisories, statements: statements.transpose()? });
         } else if self.packages.need_advisories() {
-            return Err(missing("advisories-missing", name, "no advisories", &[ADVISORIES]));
+            return Err(missing("advisories-missing", name, "no advisories are", &[ADVISORIES]));
         }
         Ok(beside)
     }
@@ -365,7 +365,7 @@ fn unreadable(code: &'static str, target: &str, error: &Unreadable) -> Stop {
 }
 
 fn missing(code: &'static str, name: &ImageName, what: &str, files: &[&str]) -> Stop {
-    let text = format!("{name}: {what} is signed beside it; looked for {}", files.join(", "));
+    let text = format!("{name}: {what} signed beside it; looked for {}", files.join(", "));
     Stop::Untrusted(vec![Finding::new(code, text)])
 }
 

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use image::{Image, Item, NAME, Stored, classic, file, tar};
+use plimsoll::digest::Sha256;
 use serde_json::{Value, json};
 
 const NOW: &str = "2030-01-01T00:00:00Z";
@@ -170,8 +171,12 @@ fn what_is_not_listed_is_said_with_its_exit_code() {
             2,
             "plimsoll: \"none.tar\": cannot read \"none.tar\": No such file or directory (os error 2)\n",
         ),
-        (&["no.tar"], 1, "not listed: \"no.tar\"\n  no.tar"),
-        (&["climbs.tar"], 1, "not listed: \"climbs.tar\"\n  layer 1"),
+        (
+            &["no.tar"],
+            1,
+            "not listed: \"no.tar\"\n  the archive: it does not start with a tar header [archive-not-tar]\n",
+        ),
+        (&["climbs.tar"], 1, "not listed: \"climbs.tar\"\n  "),
         (&["broken.tar"], 2, "plimsoll: cannot write the list to standard output: /var/lib/dpkg"),
         (&["broken.tar", "-o", "list.json"], 2, "plimsoll: cannot write the list to \"list.json\": /var/lib/dpkg"),
         (&["app.tar", "-o", "none/list.json"], 2, "plimsoll: cannot write the list to \"none/list.json\": "),
@@ -186,6 +191,10 @@ fn what_is_not_listed_is_said_with_its_exit_code() {
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(*exit), "{arguments:?}: {said}");
         assert!(said.starts_with(expected), "{arguments:?}: {said}");
+        assert!(
+            arguments.first() != Some(&"climbs.tar") || said.ends_with("out of its directory [layer-tar]\n"),
+            "{said}"
+        );
         assert_eq!(text(&output.stdout), "", "{arguments:?}");
         assert!(!desk.path("list.json").exists(), "{arguments:?}");
     }
@@ -258,15 +267,22 @@ fn each_question_has_its_lines_in_the_verdict() {
         ),
     );
 
+    let older = STATUS.replace("1.2.13", "1.2.12");
     let mut changed = layers();
-    changed.push(vec![
-        file("var/lib/dpkg/status", STATUS.replace("1.2.13", "1.2.12").as_bytes()),
-        file("usr/lib/libz.so.1", b"\x7fELF evil"),
-    ]);
+    changed.push(vec![file("var/lib/dpkg/status", older.as_bytes()), file("usr/lib/libz.so.1", b"\x7fELF evil")]);
     desk.archive("changed.tar", &changed);
     desk.sign("changed.tar", &[]);
-    desk.says("changed.tar", &[], 1, "");
-    desk.says("changed.tar", &["--files"], 1, "");
+    let version = "  zlib1g: another version is installed, expected 1:1.2.13-1, found 1:1.2.12-1, which is older \
+                   (/var/lib/dpkg against registry.example/team/app/1.4/packages.spdx.json) [package-version]\n";
+    desk.says("changed.tar", &[], 1, &format!("{refused}{version}  do not load \"changed.tar\"\n"));
+    let modified = |path: &str, listed: &[u8], found: &[u8]| {
+        let (listed, found) = (Sha256::of(listed), Sha256::of(found));
+        format!("  /{path}: not the listed content, expected {listed}, found {found} [file-modified]\n")
+    };
+    let status = modified("var/lib/dpkg/status", STATUS.as_bytes(), older.as_bytes());
+    let library = modified("usr/lib/libz.so.1", b"\x7fELF", b"\x7fELF evil");
+    let expected = format!("{refused}{version}{library}{status}  do not load \"changed.tar\"\n");
+    desk.says("changed.tar", &["--files"], 1, &expected);
 }
 
 #[test]
@@ -294,18 +310,51 @@ fn advisories_are_told_and_refused_on_demand() {
             }],
         }),
     );
-    desk.says("app.tar", &[], 0, "");
-    desk.says("app.tar", &["--fail-on", "high"], 1, "");
+    let affected = "zlib1g 1:1.2.13-1 amd64: DSA-1-1 (critical), fixed in 1:1.2.14-1";
+    desk.says(
+        "app.tar",
+        &[],
+        0,
+        &format!(
+            "\
+trusted: registry.example/team/app:1.4
+  packages  2 of deb in /var/lib/dpkg, as listed in registry.example/team/app/1.4/packages.spdx.json
+  advisories 1 for what is installed, 1 silenced, by registry.example/team/app/1.4/advisories.osv.json
+  AFFECTED  {affected}
+  silenced  app 1.0-1 amd64: DSA-2-1 (critical), fixed in 1:1.2.14-1: vulnerable_code_not_present
+  not checked: files
+"
+        ),
+    );
+    desk.says(
+        "app.tar",
+        &["--fail-on", "high"],
+        1,
+        &format!(
+            "\
+not trusted: registry.example/team/app:1.4
+  {affected} (registry.example/team/app/1.4/advisories.osv.json) [package-affected]
+  do not load \"app.tar\"
+"
+        ),
+    );
 }
 
 #[test]
 fn an_image_without_a_list_is_refused_where_one_is_asked_for() {
     let desk = Desk::signed("without", &[]);
     desk.says("app.tar", &[], 0, "trusted: registry.example/team/app:1.4\n  not checked: packages, files\n");
+    let refused = |why: &str| {
+        let image = "registry.example/team/app:1.4";
+        format!("not trusted: {image}\n  {image}: {why}\n  do not load \"app.tar\"\n")
+    };
+    let no_list = "no package list is signed beside it; looked for packages.spdx.json, packages.cdx.json, \
+                   packages.deb822 [package-list-missing]";
     for more in [&["--packages", "require"][..], &["--files"]] {
-        desk.says("app.tar", more, 1, "");
+        desk.says("app.tar", more, 1, &refused(no_list));
     }
-    desk.says("app.tar", &["--fail-on", "low"], 1, "");
+    let no_advisories = "no advisories are signed beside it; looked for advisories.osv.json [advisories-missing]";
+    desk.says("app.tar", &["--fail-on", "low"], 1, &refused(no_advisories));
 }
 
 #[test]
@@ -314,7 +363,7 @@ fn usage_errors_are_undecided_and_say_what_is_wrong() {
     let cases: &[(&[&str], &str)] = &[
         (&["--files", "--packages", "off"], "--files compares with package lists, so not with --packages off"),
         (&["--ignore", "a"], "the following required arguments were not provided:"),
-        (&["--files", "--ignore", "/a"], "invalid value '/a' for '--ignore <GLOB>'"),
+        (&["--files", "--ignore", "a//b"], "invalid value 'a//b' for '--ignore <GLOB>': an empty part in the pattern"),
         (&["--files", "--ignore", ""], "for '--ignore <GLOB>'"),
         (&["--files", "--ignore", "a/../b"], "invalid value 'a/../b' for '--ignore <GLOB>'"),
         (&["--packages", "maybe"], "invalid value 'maybe' for '--packages <WHETHER>'"),

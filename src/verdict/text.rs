@@ -164,7 +164,7 @@ impl AdvisoriesReport {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (affected, silenced) = (self.affected.len(), self.silenced.len());
         let target = escaped(&self.target);
-        writeln!(f, "  advisories {affected} concern what is installed, {silenced} are silenced, by {target}")?;
+        writeln!(f, "  advisories {affected} for what is installed, {silenced} silenced, by {target}")?;
         for affected in self.affected.iter().take(SHOWN) {
             writeln!(f, "  AFFECTED  {}", affected.words)?;
         }
