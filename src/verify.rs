@@ -1,7 +1,9 @@
 //! The paved road: from a pinned root and an archive to a verdict. Joins the stages and decides nothing itself.
 
 use std::fs::File;
+use std::mem;
 use std::path::Path;
+use std::thread;
 
 use crate::client::{Client, ClientError, Session, Source, Undecided};
 use crate::image::VerifiedImage;
@@ -17,12 +19,11 @@ use crate::image::signable::MANIFEST_FILE;
 use crate::limits::ArchiveLimits;
 use crate::map::{Disagreement, LookupError, MapSession, Repositories};
 use crate::name::ImageName;
-use crate::packages::advise::{ADVISORIES, STATEMENTS, SignedAdvisories};
-use crate::packages::check::{Beside, PackageChecks, SignedList};
+use crate::packages::advise::{ADVISORIES, STATEMENTS};
+use crate::packages::beside::{self, Fetched, NotRead};
+use crate::packages::check::{Beside, PackageChecks};
 use crate::packages::contents::ImageContents;
-use crate::packages::error::Unreadable;
-use crate::packages::list::PackageList;
-use crate::packages::{installed, list_files, osv, vex};
+use crate::packages::{installed, list_files};
 use crate::template::{TargetPaths, TemplateError};
 use crate::text::escaped;
 use crate::trust::Absence;
@@ -79,7 +80,7 @@ enum Need {
 struct Signed {
     name: ImageName,
     image: SignedImage,
-    beside: Beside,
+    beside: Fetched,
 }
 
 /// Why a verdict is not "trusted".
@@ -200,18 +201,14 @@ impl<S: Source> Verifier<S> {
         let names = self.names(inventory.images())?;
         report.image = names.first().and_then(|names| names.first()).map(ToString::to_string);
 
-        let signed = self.signed_images(&names, report)?;
-        let progress = &self.progress;
-        let digests = if self.packages.files { Digests::Sha256 } else { Digests::Kept };
-        let wanted = Wanted { digests, keep: &installed::keep };
-        let wanted = signed.iter().flatten().any(Signed::has_more).then_some(&wanted);
-        let progress: &(dyn Fn(u64, u64) + Sync) = &|done, total| progress(done, total);
-        let measured = inventory.measure_listing(&self.limits, wanted, progress)?;
+        let mut signed = self.signed_images(&names, report)?;
+        let beside: Vec<Vec<(ImageName, Fetched)>> = signed.iter_mut().map(|signed| beside(signed)).collect();
+        let (measured, beside) = self.measure(inventory, beside)?;
 
         let (mut verified, mut refusals) = (Vec::new(), Vec::new());
         for ((image, names), signed) in measured.images().iter().zip(&names).zip(&signed) {
             match check_under_each_name(signed, names, image, &measured) {
-                Ok((first, others)) => verified.push((first, others, signed)),
+                Ok(images) => verified.push(images),
                 Err(found) => refusals.extend(found),
             }
         }
@@ -219,25 +216,54 @@ impl<S: Source> Verifier<S> {
             return Err(untrusted(refusals));
         }
         // Databases are read only now that the diff id of each layer is known to hold.
-        self.check_packages(&verified, &measured, report)?;
-        let mut verified = verified.into_iter().flat_map(|(first, others, _)| [first].into_iter().chain(others));
+        self.check_packages(&verified, &beside?, &measured, report)?;
+        let mut verified = verified.into_iter().flat_map(|(first, others)| [first].into_iter().chain(others));
         match verified.next() {
             Some(first) => Ok((first, verified.collect())),
             None => Err(untrusted(refusals)),
         }
     }
 
-    /// Each image against each list that is signed beside it, under any of its names.
+    /// Hashes the layers of an archive, and reads meanwhile what is signed beside its images. That this cannot be read is told only if the images are the
+    /// signed ones.
+    fn measure<R: ReadAt + Sync>(
+        &self,
+        inventory: Inventory<R>,
+        beside: Vec<Vec<(ImageName, Fetched)>>,
+    ) -> Result<(MeasuredInventory<R>, Result<AllBeside, Stop>), Stop> {
+        let progress = &self.progress;
+        let progress: &(dyn Fn(u64, u64) + Sync) = &|done, total| progress(done, total);
+        if beside.iter().all(Vec::is_empty) {
+            return Ok((inventory.measure(&self.limits, progress)?, Ok(Vec::new())));
+        }
+        let digests = if self.packages.files { Digests::Sha256 } else { Digests::Kept };
+        let wanted = Wanted { digests, keep: &installed::keep };
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                let read = |(name, files): (ImageName, Fetched)| Ok((name, files.read()?));
+                beside.into_iter().map(|files| files.into_iter().map(read).collect()).collect::<Result<_, NotRead>>()
+            });
+            let measured = inventory.measure_listing(&self.limits, Some(&wanted), progress)?;
+            let read = match reading.join() {
+                Ok(read) => read.map_err(|error| unreadable(&error)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            Ok((measured, read))
+        })
+    }
+
+    /// Each image against all that is signed beside it, under any of its names.
     fn check_packages<R: ReadAt + Sync>(
         &self,
-        verified: &[(VerifiedImage, Vec<VerifiedImage>, &Vec<Signed>)],
+        verified: &[(VerifiedImage, Vec<VerifiedImage>)],
+        beside: &AllBeside,
         measured: &MeasuredInventory<R>,
         report: &mut Report,
     ) -> Result<(), Stop> {
         let mut problems = Vec::new();
-        for (image, _, signed) in verified.iter().filter(|(.., signed)| signed.iter().any(Signed::has_more)) {
+        for ((image, _), beside) in verified.iter().zip(beside).filter(|(_, beside)| !beside.is_empty()) {
             let contents = ImageContents::of(image, measured, &self.limits)?;
-            for Signed { name, beside, .. } in signed.iter().filter(|signed| !signed.beside.is_empty()) {
+            for (name, beside) in beside {
                 let (checked, found) = contents.check(image, name, beside, &self.packages);
                 report.packages.push((name.to_string(), checked));
                 problems.extend(found);
@@ -322,44 +348,44 @@ impl<S: Source> Verifier<S> {
         name: &ImageName,
         platform: Option<&Platform>,
         signed_file: &mut SignedFile<'_>,
-    ) -> Result<Beside, Stop> {
-        let mut beside = Beside::default();
+    ) -> Result<Fetched, Stop> {
+        let mut fetched = Fetched::default();
         if self.packages.is_off() {
-            return Ok(beside);
+            return Ok(fetched);
         }
-        let mut bring = |file: &str| -> Result<Option<(String, Vec<u8>)>, Stop> {
+        let mut bring = |file: &str| -> Result<Option<beside::File>, Stop> {
             let target = self.target_paths.path(name, file).map_err(|error| no_path(name, &error))?;
             Ok(signed_file(name, &target, Need::May)?.map(|bytes| (target, bytes)))
         };
         let files = list_files(platform);
         for (format, file) in &files {
-            let Some((target, bytes)) = bring(file)? else { continue };
-            let list = PackageList::read(*format, &bytes);
-            let list = list.map_err(|error| unreadable("package-list-unreadable", &target, &error))?;
-            beside.lists.push(SignedList { target, list });
+            fetched.lists.extend(bring(file)?.map(|file| (*format, file)));
         }
-        if beside.lists.is_empty() && self.packages.need_list() {
+        if fetched.lists.is_empty() && self.packages.need_list() {
             let files: Vec<&str> = files.iter().map(|(_, file)| file.as_str()).collect();
             return Err(missing("package-list-missing", name, "no package list is", &files));
         }
-        if let Some((target, bytes)) = bring(ADVISORIES)? {
-            let advisories = osv::read(&bytes);
-            let advisories = advisories.map_err(|error| unreadable("advisories-unreadable", &target, &error))?;
-            let statements = bring(STATEMENTS)?.map(|(target, bytes)| {
-                let statements = vex::read(&bytes);
-                let statements = statements.map_err(|error| unreadable("advisories-unreadable", &target, &error))?;
-                Ok::<_, Stop>((target, statements))
-            });
-            beside.advisories = Some(SignedAdvisories { target, advisories, statements: statements.transpose()? });
+        fetched.advisories = bring(ADVISORIES)?;
+        if fetched.advisories.is_some() {
+            fetched.statements = bring(STATEMENTS)?;
         } else if self.packages.need_advisories() {
             return Err(missing("advisories-missing", name, "no advisories are", &[ADVISORIES]));
         }
-        Ok(beside)
+        Ok(fetched)
     }
 }
 
-/// A signed file that cannot be read decides nothing, so nothing is decided.
-fn unreadable(code: &'static str, target: &str, error: &Unreadable) -> Stop {
+/// Of each image of an archive, what is signed beside it, by the names under which something is.
+type AllBeside = Vec<Vec<(ImageName, Beside)>>;
+
+/// Takes out what is signed beside an image.
+fn beside(signed: &mut [Signed]) -> Vec<(ImageName, Fetched)> {
+    let files = signed.iter_mut().map(|signed| (signed.name.clone(), mem::take(&mut signed.beside)));
+    files.filter(|(_, files)| !files.is_empty()).collect()
+}
+
+fn unreadable(error: &NotRead) -> Stop {
+    let NotRead { code, target, error } = error;
     let text = format!("{}: it is signed, and cannot be read: {error}", escaped(target));
     Stop::Undecided(vec![Finding::new(code, text).about(target)])
 }
@@ -367,13 +393,6 @@ fn unreadable(code: &'static str, target: &str, error: &Unreadable) -> Stop {
 fn missing(code: &'static str, name: &ImageName, what: &str, files: &[&str]) -> Stop {
     let text = format!("{name}: {what} signed beside it; looked for {}", files.join(", "));
     Stop::Untrusted(vec![Finding::new(code, text)])
-}
-
-impl Signed {
-    /// Whether something is signed of what is in the image.
-    fn has_more(&self) -> bool {
-        !self.beside.is_empty()
-    }
 }
 
 fn signed_file<S: Source>(

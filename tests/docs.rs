@@ -62,7 +62,7 @@ fn every_finding_code_is_explained_and_no_other() {
             "Finding::new(\"",
             "Problem::new(\"",
             "Self::new(\"",
-            "unreadable(\"",
+            "read(file, \"",
             "missing(\"",
             "not_started(\"",
             "not_loaded(\"",

@@ -103,12 +103,6 @@ pub(crate) struct Beside {
     pub(crate) advisories: Option<SignedAdvisories>,
 }
 
-impl Beside {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lists.is_empty() && self.advisories.is_none()
-    }
-}
-
 /// Why what is installed is not what was signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {

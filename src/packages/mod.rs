@@ -34,6 +34,7 @@ use crate::limits;
 pub(crate) mod advise;
 pub mod apk;
 pub mod assess;
+pub(crate) mod beside;
 pub mod check;
 pub mod compare;
 pub(crate) mod contents;
