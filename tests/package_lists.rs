@@ -272,15 +272,14 @@ fn a_list_looks_like_this() {
 {{"fileName":"./usr/bin/é \"x\"","SPDXID":"SPDXRef-File-1","checksums":[{{"algorithm":"SHA1","checksumValue":"{sha1}"}},{{"algorithm":"SHA256","checksumValue":"{digest}"}}]}}
 ],
 "packages": [
-{{"name":"registry.example:5000/team/app:1.4","SPDXID":"SPDXRef-Image","versionInfo":"{manifest}","downloadLocation":"NOASSERTION","filesAnalyzed":true,"packageVerificationCode":{{"packageVerificationCodeValue":"{code}"}},"primaryPackagePurpose":"CONTAINER","externalRefs":[{{"referenceCategory":"PACKAGE-MANAGER","referenceType":"purl","referenceLocator":"pkg:oci/app@{manifest}?repository_url=registry.example:5000%2Fteam%2Fapp&tag=1.4"}}]}},
+{{"name":"registry.example:5000/team/app:1.4","SPDXID":"SPDXRef-Image","versionInfo":"{manifest}","downloadLocation":"NOASSERTION","filesAnalyzed":true,"packageVerificationCode":{{"packageVerificationCodeValue":"{code}"}},"hasFiles":["SPDXRef-File-1"],"primaryPackagePurpose":"CONTAINER","externalRefs":[{{"referenceCategory":"PACKAGE-MANAGER","referenceType":"purl","referenceLocator":"pkg:oci/app@{manifest}?repository_url=registry.example:5000%2Fteam%2Fapp&tag=1.4"}}]}},
 {{"name":"zlib1g","SPDXID":"SPDXRef-Package-1","versionInfo":"1:1.2.13.dfsg-1","downloadLocation":"NOASSERTION","filesAnalyzed":false,"externalRefs":[{{"referenceCategory":"PACKAGE-MANAGER","referenceType":"purl","referenceLocator":"pkg:deb/debian/zlib1g@1:1.2.13.dfsg-1?arch=amd64&distro=debian-12"}}]}},
 {{"name":"libstdc++6","SPDXID":"SPDXRef-Package-2","versionInfo":"12.2.0-14","downloadLocation":"NOASSERTION","filesAnalyzed":false,"externalRefs":[{{"referenceCategory":"PACKAGE-MANAGER","referenceType":"purl","referenceLocator":"pkg:deb/debian/libstdc%2B%2B6@12.2.0-14?distro=debian-12"}}]}}
 ],
 "relationships": [
 {{"spdxElementId":"SPDXRef-DOCUMENT","relationshipType":"DESCRIBES","relatedSpdxElement":"SPDXRef-Image"}},
 {{"spdxElementId":"SPDXRef-Image","relationshipType":"CONTAINS","relatedSpdxElement":"SPDXRef-Package-1"}},
-{{"spdxElementId":"SPDXRef-Image","relationshipType":"CONTAINS","relatedSpdxElement":"SPDXRef-Package-2"}},
-{{"spdxElementId":"SPDXRef-Image","relationshipType":"CONTAINS","relatedSpdxElement":"SPDXRef-File-1"}}
+{{"spdxElementId":"SPDXRef-Image","relationshipType":"CONTAINS","relatedSpdxElement":"SPDXRef-Package-2"}}
 ],
 "documentNamespace": "urn:uuid:NAME"
 }}

@@ -286,6 +286,24 @@ fn each_question_has_its_lines_in_the_verdict() {
 }
 
 #[test]
+fn a_list_of_the_image_before_is_warned_of() {
+    let desk = Desk::signed("before", &["--list", "spdx"]);
+    let add = |archive: &str, list: &[&str]| {
+        let add = ["repository", "add", archive, "--image", NAME];
+        let output = desk.ok(&[&add, list, &["--repository", "site", "--keys", "keys", "--time", NOW]].concat());
+        text(&output.stderr)
+    };
+    let mut more = layers();
+    more.push(vec![file("srv/app/more", b"x")]);
+    desk.archive("more.tar", &more);
+    let warning = "warning: registry.example/team/app/1.4/packages.spdx.json stays signed, ";
+    assert_eq!(add("app.tar", &[]), "", "the same image");
+    assert!(add("more.tar", &["--list", "cyclonedx"]).starts_with(warning));
+    assert!(add("app.tar", &["--list", "cyclonedx"]).starts_with(warning));
+    assert_eq!(add("more.tar", &["--list", "spdx"]).matches("warning: ").count(), 1, "the other format stays");
+}
+
+#[test]
 fn advisories_are_told_and_refused_on_demand() {
     let desk = Desk::signed("advisories", &["--list", "spdx"]);
     let advisory = |id: &str, package: &str| {

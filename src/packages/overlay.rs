@@ -16,6 +16,7 @@
 //! - An entry is never put through a symbolic link of a layer below, nor below anything that is no folder. Within one layer links are
 //!   followed, inside the image, and must lead somewhere.
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
@@ -216,13 +217,22 @@ impl<'c> Tree<'c> {
             return Err(ambiguous(path, "a hard link to what the same layer hides"));
         }
         for (path, node) in upper {
-            let below = self.nodes.get(&path).map(|node| self.found(*node));
-            match (node, below) {
-                (Node::Folder, Some(Found::Folder)) => continue,
-                (node, Some(Found::Folder)) if !matches!(self.found(node), Found::Folder) => self.remove_below(&path),
-                _ => {}
+            let mut below = match self.nodes.entry(path) {
+                Slot::Occupied(below) => below,
+                Slot::Vacant(place) => {
+                    place.insert(node);
+                    continue;
+                }
+            };
+            let was_folder = is_folder(&self.layers, *below.get());
+            if was_folder && node == Node::Folder {
+                continue;
             }
-            self.nodes.insert(path, node);
+            below.insert(node);
+            if was_folder && !is_folder(&self.layers, node) {
+                let path = below.key().clone();
+                self.remove_below(&path);
+            }
         }
         Ok(())
     }
@@ -301,16 +311,21 @@ impl<'c> Upper<'_, 'c> {
 
     /// Anything but a folder.
     fn put(&mut self, path: Path, node: Node) {
-        if let Some(before) = self.nodes.get(&path) {
-            if matches!(self.lower.found(*before), Found::Folder) {
-                remove_below(&mut self.nodes, &path);
-                // The mark is gone with the folder. What is below of the layers below is hidden by this, unless a folder comes again.
-                self.opaque.remove(&path);
+        let mut before = match self.nodes.entry(path) {
+            Slot::Occupied(before) => before,
+            Slot::Vacant(place) => {
+                place.insert(node);
+                return;
             }
-            // It may have been a part of the way to the last folder, or a link on it.
-            self.last = None;
+        };
+        // It may have been a part of the way to the last folder, or a link on it.
+        self.last = None;
+        if is_folder(&self.lower.layers, before.insert(node)) {
+            let path = before.key().clone();
+            remove_below(&mut self.nodes, &path);
+            // The mark is gone with the folder. What is below of the layers below is hidden by this, unless a folder comes again.
+            self.opaque.remove(&path);
         }
-        self.nodes.insert(path, node);
     }
 
     fn whiteout(&mut self, folder: &[u8], name: &[u8], entry: &LayerEntry) -> Result<(), Refusal> {
@@ -438,6 +453,13 @@ impl<'c> Upper<'_, 'c> {
             _ => Ok(node),
         }
     }
+}
+
+/// Whether a node is a folder, by the layers that it is of.
+fn is_folder(layers: &[&LayerContents], node: Node) -> bool {
+    let Node::Entry { layer, entry } = node else { return true };
+    let entry = layers.get(layer).and_then(|layer| layer.entries.get(entry));
+    entry.is_none_or(|entry| entry.kind == EntryKind::Directory)
 }
 
 fn ambiguous(path: &[u8], message: &str) -> Refusal {

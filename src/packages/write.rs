@@ -145,10 +145,11 @@ pub fn spdx(
         spdx::File::new(file_count, &file)
     })?;
     let code = sums.filter(|sums| !sums.is_empty()).map(verification_code);
-    let analyzed = code.is_some();
 
     let mut package_count: u64 = 0;
-    let image = std::iter::once(spdx::Package::image(described, code));
+    // A package may have files only if these were looked at.
+    let contained = if code.is_some() { file_count } else { 0 };
+    let image = std::iter::once(spdx::Package::image(described, code, contained));
     let packages = packages.iter().map(|package| {
         package_count = package_count.saturating_add(1);
         spdx::Package::new(package_count, package, described)
@@ -160,10 +161,11 @@ pub fn spdx(
         kind: "DESCRIBES",
         related: "SPDXRef-Image".to_owned(),
     });
-    // A package may have files only if these were looked at.
-    let file_count = if analyzed { file_count } else { 0 };
-    let contained = (1..=package_count).map(spdx::package_id).chain((1..=file_count).map(spdx::file_id));
-    let contains = contained.map(|related| spdx::Relationship { element: "SPDXRef-Image", kind: "CONTAINS", related });
+    let contains = (1..=package_count).map(spdx::package_id).map(|related| spdx::Relationship {
+        element: "SPDXRef-Image",
+        kind: "CONTAINS",
+        related,
+    });
     out.array("relationships", describes.chain(contains), |relationship| relationship)?;
     let name = out.uuid();
     out.member("documentNamespace", &format!("urn:uuid:{name}"))?;
@@ -281,7 +283,7 @@ impl<W: Write> Write for Hashing<W> {
 
 /// The objects of SPDX.
 mod spdx {
-    use serde::Serialize;
+    use serde::{Serialize, Serializer};
 
     use super::{Described, ListedFile, bytes_to_hex};
 
@@ -312,10 +314,28 @@ mod spdx {
         files_analyzed: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         package_verification_code: Option<VerificationCode>,
+        /// In the place of relationships, which would take half of the list.
+        #[serde(skip_serializing_if = "FileIds::is_empty")]
+        has_files: FileIds,
         #[serde(skip_serializing_if = "Option::is_none")]
         primary_package_purpose: Option<&'static str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         external_refs: Option<[ExternalRef; 1]>,
+    }
+
+    /// The ids of as many files, from the first.
+    struct FileIds(u64);
+
+    impl FileIds {
+        fn is_empty(&self) -> bool {
+            self.0 == 0
+        }
+    }
+
+    impl Serialize for FileIds {
+        fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            to.collect_seq((1..=self.0).map(file_id))
+        }
     }
 
     #[derive(Serialize)]
@@ -339,8 +359,8 @@ mod spdx {
     }
 
     impl Package {
-        /// The image as a whole, with the digest of its files.
-        pub(super) fn image(described: &Described, code: Option<String>) -> Self {
+        /// The image as a whole, with the digest of its files, and how many there are.
+        pub(super) fn image(described: &Described, code: Option<String>, files: u64) -> Self {
             Self {
                 name: described.name(),
                 id: "SPDXRef-Image".to_owned(),
@@ -348,6 +368,7 @@ mod spdx {
                 download_location: NOASSERTION,
                 files_analyzed: code.is_some(),
                 package_verification_code: code.map(|value| VerificationCode { value }),
+                has_files: FileIds(files),
                 primary_package_purpose: Some("CONTAINER"),
                 external_refs: described.purl().map(ExternalRef::purl),
             }
@@ -361,6 +382,7 @@ mod spdx {
                 download_location: NOASSERTION,
                 files_analyzed: false,
                 package_verification_code: None,
+                has_files: FileIds(0),
                 primary_package_purpose: None,
                 external_refs: Some(ExternalRef::purl(described.purl_of(package))),
             }

@@ -96,6 +96,27 @@ impl Repository {
         Ok(removed)
     }
 
+    /// Whether any role that clients can reach signs a file at this path: as it is published, or staged after that.
+    #[must_use]
+    pub fn signs(&self, path: &str) -> bool {
+        self.signed_at(path).next().is_some()
+    }
+
+    /// Whether at this path a file with this SHA-256 is signed, and no other.
+    #[must_use]
+    pub fn signs_only(&self, path: &str, sha256: Sha256) -> bool {
+        self.signs(path) && self.signed_at(path).all(|found| found == Some(sha256))
+    }
+
+    fn signed_at(&self, path: &str) -> impl Iterator<Item = Option<Sha256>> {
+        let all = self.all_staged();
+        let roles = View { repository: self, chosen: &all }.reached();
+        roles.into_iter().filter_map(move |role| {
+            let targets = self.effective(&role).and_then(Document::targets)?;
+            Some(targets.target(path)?.hashes().sha256())
+        })
+    }
+
     /// The template of target paths that was chosen when the repository was made.
     #[must_use]
     pub fn target_path(&self) -> Option<String> {

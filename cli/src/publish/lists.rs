@@ -13,8 +13,8 @@ use plimsoll::packages::format::ListFormat;
 use plimsoll::packages::inspect::{Inspected, Subject};
 use plimsoll::packages::list::PackageList;
 use plimsoll::packages::list_file;
-use plimsoll::publish::PublishError;
-use plimsoll::text::quoted;
+use plimsoll::publish::{PublishError, Repository};
+use plimsoll::text::{escaped, quoted};
 
 use super::args::Add;
 use super::{file_name, io_failed, not_signable, regular_file};
@@ -83,6 +83,28 @@ pub(super) fn of(
         }
     }
     Ok(named)
+}
+
+/// A word on each list that is signed under the image's name already, and was for the image that had it until now.
+pub(super) fn of_another(
+    repository: &Repository,
+    path: &dyn Fn(&str) -> Result<String, PublishError>,
+    platforms: &[Platform],
+    named: &[Named],
+) -> Result<String, PublishError> {
+    let every = [None].into_iter().chain(platforms.iter().map(Some));
+    let mut text = String::new();
+    for file in every.flat_map(|platform| ListFormat::ALL.map(|format| list_file(format, platform))) {
+        let path = path(&file)?;
+        if repository.signs(&path) && !named.iter().any(|(name, _)| *name == file) {
+            let path = escaped(&path);
+            text.push_str(&format!(
+                "warning: {path} stays signed, and may be of the image that had this name before: if it does not hold for this one, nobody can verify it. \
+                 --list or --packages signs another, plimsoll repository remove --path {path} none\n"
+            ));
+        }
+    }
+    Ok(text)
 }
 
 fn not_looked_for(name: &str, expected: &BTreeMap<String, (ListFormat, Option<&Platform>)>) -> PublishError {

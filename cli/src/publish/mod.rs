@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, TimeDelta, Utc};
 use plimsoll::image::archive::Archive;
 use plimsoll::image::error::ArchiveError;
-use plimsoll::image::signable::{Signable, SignableError};
+use plimsoll::image::signable::{MANIFEST_FILE, Signable, SignableError};
 use plimsoll::limits::{ArchiveLimits, MetadataLimits};
 use plimsoll::metadata::RoleName;
 use plimsoll::name::ImageName;
@@ -258,7 +258,11 @@ fn add(arguments: &Add) -> Result<ExitCode, Failed> {
     for (name, bytes) in &signable.files {
         files.push((path(name)?, Box::new(io::Cursor::new(bytes.clone()))));
     }
-    for (name, bytes) in lists::of(arguments, &archive, &signable.platforms, &limits, &progress)? {
+    let named = lists::of(arguments, &archive, &signable.platforms, &limits, &progress)?;
+    if !repository.signs_only(&path(MANIFEST_FILE)?, signable.manifest) {
+        show::diagnostic(&lists::of_another(&repository, &path, &signable.platforms, &named)?);
+    }
+    for (name, bytes) in named {
         files.push((path(&name)?, Box::new(io::Cursor::new(bytes))));
     }
     let targets = files.iter_mut().map(|(path, content)| NewTarget { path: path.clone(), content }).collect();
