@@ -239,6 +239,9 @@ fn rule_5_headers_leave_nothing_to_interpretation() {
             ("a GNU name that makes a duplicate", |i| { i.push(gnu_long_name("manifest.json")); i.push(file("short", b"")); }, "archive-duplicate-entry"),
             ("a prefix that makes a duplicate", |i| { i.push(file("a/b", b"")); i.push(patched(file("b", b""), 345, b"a")); }, "archive-duplicate-entry"),
             ("a prefix where GNU has times", |i| i.push(patched(patched(file("b", b""), 257, b"ustar  \0"), 345, b"a")), "archive-header"),
+            // Go takes the first time for a prefix, where the second is no number.
+            ("a GNU time of base-256", |i| i.push(patched(patched(patched(file("b", b""), 257, b"ustar  \0"), 345, b"00000000001\0"), 357, b"\x80\0\0\0\0\0\0\0\0\0\0\x01")), ""),
+            ("a GNU time that does not fit", |i| i.push(patched(patched(patched(file("b", b""), 257, b"ustar  \0"), 345, b"00000000001\0"), 357, b"\x80\x01\0\0\0\0\0\0\0\0\0\0")), "archive-header"),
             ("two PAX headers", |i| { i.push(pax(&[("path", "a")])); i.push(pax(&[("path", "b")])); i.push(file("x", b"")); }, "archive-header"),
             ("a PAX path twice", |i| { i.push(pax(&[("path", "a"), ("path", "b")])); i.push(file("x", b"")); }, "archive-header"),
             ("an empty PAX path", |i| { i.push(pax(&[("path", "")])); i.push(file("x", b"")); }, "archive-entry-name"),
