@@ -8,12 +8,13 @@
 //!   listed, or not ignored for where it is.
 //! - A list without a SHA-256 of a file says nothing about it that could hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use super::ignore::{self, Glob, Look};
 use super::list::{FilePath, PackageList};
-use super::overlay::{Found, Path, Tree, below, split};
+use super::overlay::{Found, Path, Tree, below, join, split};
 use super::write::ListedFile;
 use crate::digest::Sha256;
 use crate::image::contents::shown;
@@ -60,23 +61,33 @@ pub(crate) struct Compared {
 /// Compares all files. The digests of all of them must be in `tree`.
 pub(crate) fn compare(tree: &Tree<'_>, lists: &[&PackageList], globs: &[Glob]) -> Compared {
     let mut compared = Compared::default();
-    let mut owned: BTreeSet<Path> = BTreeSet::new();
-    // What two lists say alike is told once.
-    let mut told: BTreeSet<(Path, Option<Sha256>)> = BTreeSet::new();
+    // Each listed path, where it leads, with what was said of it first; and what else was. What two lists say alike is told once.
+    let mut owned: HashMap<Path, Option<Sha256>> = HashMap::new();
+    let mut others: BTreeSet<(Path, Option<Sha256>)> = BTreeSet::new();
+    let mut folders = Folders { tree, last: None };
     for (path, digest) in lists.iter().flat_map(|list| list.files()) {
-        let physical = tree.resolve_folder(path.as_str().as_bytes());
-        let key = physical.clone().unwrap_or_else(|| path.as_str().as_bytes().into());
-        let difference = judge(path.as_str(), digest, physical.as_ref().and_then(|path| tree.get(path)));
-        owned.extend(physical);
-        if told.insert((key, digest)) {
-            match difference {
-                Some(difference) => compared.differences.push(difference),
-                None => compared.same = compared.same.saturating_add(1),
+        let physical = folders.physical(path.as_str().as_bytes());
+        let found = physical.as_ref().and_then(|path| tree.get(path));
+        // Where the way to it leads nowhere, nothing can stand at the path itself.
+        let key = physical.unwrap_or_else(|| path.as_str().as_bytes().into());
+        let is_new = match owned.entry(key) {
+            Slot::Vacant(place) => {
+                place.insert(digest);
+                true
             }
+            Slot::Occupied(first) if *first.get() == digest => false,
+            Slot::Occupied(first) => others.insert((first.key().clone(), digest)),
+        };
+        if !is_new {
+            continue;
+        }
+        match judge(path.as_str(), digest, found) {
+            Some(difference) => compared.differences.push(difference),
+            None => compared.same = compared.same.saturating_add(1),
         }
     }
     let linked = linked(tree);
-    for (path, found) in tree.iter().filter(|(path, _)| !owned.contains(*path)) {
+    for (path, found) in tree.iter().filter(|(path, _)| !owned.contains_key(*path)) {
         let class = match found {
             Found::File { facts, mode, .. } => {
                 let is_linked = is_below(&linked, path);
@@ -97,6 +108,25 @@ pub(crate) fn compare(tree: &Tree<'_>, lists: &[&PackageList], globs: &[Glob]) -
         }
     }
     compared
+}
+
+/// Looks for the files of lists: those of one folder follow each other.
+struct Folders<'t, 'c> {
+    tree: &'t Tree<'c>,
+    /// The folder of the last one, as it was listed, and where it leads.
+    last: Option<(Path, Option<Path>)>,
+}
+
+impl Folders<'_, '_> {
+    /// The physical path of what a path names, as [`Tree::resolve_folder`] has it.
+    fn physical(&mut self, path: &[u8]) -> Option<Path> {
+        let (folder, name) = split(path);
+        if self.last.as_ref().is_none_or(|(last, _)| **last != *folder) {
+            self.last = Some((folder.into(), self.tree.folder(folder)));
+        }
+        let (_, folder) = self.last.as_ref()?;
+        Some(join(folder.as_ref()?, name))
+    }
 }
 
 /// Where files are ignored for where they are, and links from elsewhere lead: those files, and folders with all that is below.

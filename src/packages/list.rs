@@ -31,12 +31,13 @@ impl FilePath {
     ///
     /// [`Unreadable`] for a path with a `..` part or a NUL, and for one that has no part.
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
-        if text.contains('\0') || text.split('/').any(|part| part == "..") {
+        if text.as_bytes().contains(&0) || (text.contains("..") && text.split('/').any(|part| part == "..")) {
             return Err(Unreadable::new(format!("the path {} holds .. or NUL", quoted(text))));
         }
         let trimmed = text.strip_prefix("./").unwrap_or(text);
         // Most are clean already.
-        if trimmed.split('/').all(|part| !matches!(part, "" | ".")) {
+        let clean = !trimmed.starts_with('/') && !trimmed.ends_with('/') && !trimmed.contains("//");
+        if clean && !trimmed.is_empty() && !trimmed.split('/').any(|part| part == ".") {
             return Ok(Self(trimmed.into()));
         }
         let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();

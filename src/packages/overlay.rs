@@ -125,9 +125,14 @@ impl<'c> Tree<'c> {
     /// The physical path of what a path names: the links in its folders are followed, the last part is not.
     pub(crate) fn resolve_folder(&self, path: &[u8]) -> Option<Path> {
         let (folder, name) = split(path);
-        let folder = self.walk(folder)?;
+        self.folder(folder).map(|folder| join(&folder, name))
+    }
+
+    /// The physical path of the folder that a path leads to.
+    pub(crate) fn folder(&self, path: &[u8]) -> Option<Path> {
+        let folder = self.walk(path)?;
         let is_folder = folder.is_empty() || matches!(self.get(&folder)?, Found::Folder);
-        is_folder.then(|| join(&folder, name))
+        is_folder.then_some(folder)
     }
 
     fn walk(&self, path: &[u8]) -> Option<Path> {
