@@ -769,6 +769,23 @@ fn a_gnu_header_whose_times_are_numbers_of_any_size_gives_one_name() {
 }
 
 #[test]
+fn an_image_that_hides_which_distribution_it_is_is_not_judged_by_another() {
+    let release = || file("usr/lib/os-release", b"ID=debian\nVERSION_ID=12\n");
+    let undecided = "undecided: advisories-undecided registry.example/team/app/1.4/advisories.osv.json";
+    for (name, items, expected) in [
+        ("a link to the second place", vec![release(), link("etc/os-release", "../usr/lib/os-release")], "trusted"),
+        ("the second place alone", vec![release()], "trusted"),
+        ("neither", vec![file("x", b"")], "trusted"),
+        ("a link that leads nowhere", vec![release(), link("etc/os-release", "/nowhere")], undecided),
+        ("a folder", vec![release(), dir("etc/os-release/")], undecided),
+        ("no os-release", vec![release(), file("etc/os-release", b"ID=a b\n")], undecided),
+    ] {
+        let verdict = verdict(&[items], &[("advisories.osv.json", b"[]".to_vec())], auto());
+        assert_eq!(words(&verdict), expected, "{name}\n{verdict}");
+    }
+}
+
+#[test]
 fn a_layer_that_is_no_whole_tar_is_refused() {
     let whole = tar(&[database(&[A])]);
     let signed = [(DEB822, deb822(&[A]))];

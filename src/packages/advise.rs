@@ -104,7 +104,9 @@ impl SignedAdvisories {
     }
 
     fn assess(&self, installed: &Installed, image: &ImageProduct<'_>) -> Result<Assessment, Problem> {
-        let distro = match installed.os_release() {
+        let os_release = installed.os_release();
+        let os_release = os_release.map_err(|error| self.undecided(&format!("the image's os-release: {error}")))?;
+        let distro = match os_release {
             Some(bytes) => os_release::read(bytes).map_err(|error| self.undecided(&format!("the image's {error}")))?,
             // What the page has for a file that says nothing.
             None => Distro { id: "linux".to_owned(), version_id: None },

@@ -116,7 +116,7 @@ impl Inspected {
             described = described.with_created(created);
         }
         // What the image says of itself is for people and package URLs; nothing is decided by it.
-        if let Some(distro) = installed.os_release().and_then(|bytes| os_release::read(bytes).ok()) {
+        if let Some(distro) = installed.os_release().ok().flatten().and_then(|bytes| os_release::read(bytes).ok()) {
             described = described.with_distribution(&distro.id, distro.version_id.as_deref());
         }
         Ok(Self { installed, files, unnamed, described })

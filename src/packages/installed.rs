@@ -67,14 +67,15 @@ impl Database {
 }
 
 /// The package databases of an image.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
     databases: Vec<Database>,
     /// Files that are called as databases are, where nobody looks for one, with their digests.
     elsewhere: Vec<(Path, Option<Sha256>)>,
     /// Kinds of which a layer has a database and the finished image has none.
     hidden: BTreeSet<Kind>,
-    os_release: Option<Vec<u8>>,
+    /// `None` if there is none.
+    os_release: Result<Option<Vec<u8>>, Unreadable>,
 }
 
 /// Brings the bytes of a file that the first reading of the layers did not keep.
@@ -121,8 +122,9 @@ impl Installed {
         search.dpkg();
         APK.iter().for_each(|place| search.apk(place));
         RPM.iter().for_each(|place| search.rpm(place));
-        let os_release = OS_RELEASE.iter().find_map(|place| search.bytes(place).ok().flatten());
-        let os_release = os_release.map(|(_, bytes)| bytes.to_vec());
+        // The second place counts only where nothing is at the first [os-release(5)]; one that cannot be read is not nothing.
+        let found = OS_RELEASE.iter().find_map(|place| search.bytes(place).transpose());
+        let os_release = found.transpose().map(|found| found.map(|(_, bytes)| bytes.to_vec()));
         let Search { used, databases, .. } = search;
         let strays = tree.iter().filter(|(path, _)| looks_like(path).is_some() && !used.contains(*path));
         let elsewhere = strays.filter_map(|(path, found)| match found {
@@ -168,8 +170,8 @@ impl Installed {
     }
 
     /// The bytes of `os-release`, where the image has one.
-    pub(crate) fn os_release(&self) -> Option<&[u8]> {
-        self.os_release.as_deref()
+    pub(crate) fn os_release(&self) -> Result<Option<&[u8]>, &Unreadable> {
+        self.os_release.as_ref().map(Option::as_deref)
     }
 }
 
