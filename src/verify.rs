@@ -260,22 +260,31 @@ impl<S: Source> Verifier<S> {
         measured: &MeasuredInventory<R>,
         report: &mut Report,
     ) -> Result<(), Stop> {
-        let mut problems = Vec::new();
+        let (mut findings, mut is_untrusted, mut is_undecided) = (Vec::new(), false, false);
         for ((image, _), beside) in verified.iter().zip(beside).filter(|(_, beside)| !beside.is_empty()) {
-            let contents = ImageContents::of(image, measured, &self.limits)?;
+            let contents = match ImageContents::of(image, measured, &self.limits) {
+                Ok(contents) => contents,
+                // What is wrong with the other images is told as well.
+                Err(error) => {
+                    let is_refused = matches!(error, ArchiveError::Refused(_));
+                    (is_untrusted, is_undecided) = (is_untrusted || is_refused, is_undecided || !is_refused);
+                    let (Stop::Untrusted(found) | Stop::Undecided(found)) = Stop::from(error);
+                    findings.extend(found);
+                    continue;
+                }
+            };
             for (name, beside) in beside {
-                let (checked, found) = contents.check(image, name, beside, &self.packages);
+                let (checked, problems) = contents.check(image, name, beside, &self.packages);
                 report.packages.push((name.to_string(), checked));
-                problems.extend(found);
+                is_untrusted |= problems.iter().any(|problem| !problem.is_undecided);
+                is_undecided |= problems.iter().any(|problem| problem.is_undecided);
+                findings.extend(problems.iter().map(Finding::from));
             }
         }
-        let findings: Vec<Finding> = problems.iter().map(Finding::from).collect();
-        if problems.iter().any(|problem| !problem.is_undecided) {
-            Err(Stop::Untrusted(findings))
-        } else if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Stop::Undecided(findings))
+        match (is_untrusted, is_undecided) {
+            (true, _) => Err(Stop::Untrusted(findings)),
+            (false, true) => Err(Stop::Undecided(findings)),
+            (false, false) => Ok(()),
         }
     }
 

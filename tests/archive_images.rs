@@ -15,6 +15,7 @@ use plimsoll::verdict::Verdict;
 use plimsoll::verify::Verifier;
 use serde_json::{Value, json};
 use support::image::*;
+use support::packages::{DEB822, STATUS, database, deb822};
 use support::repo::{NOW, Repo};
 use support::source::MemorySource;
 
@@ -431,4 +432,33 @@ fn indexes_nest_once() {
     items.push(blob_file(&bytes(&innermost)));
     let error = nested.judge("linux/amd64", &items).unwrap_err();
     assert!(error.contains("an index within an index within an index"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_in_the_packages_of_each_image_is_told() {
+    let image = |items: &[Item]| Image::new(&[tar(items)], Stored::Gzip);
+    let good = |name: &str| image(&[file("opt/app", name.as_bytes()), database(&["a 1 amd64"])]);
+    let more = image(&[database(&["a 1 amd64", "b 1 all"])]);
+    let damaged = image(&[file(STATUS, b"nonsense\n")]);
+    let ambiguous = image(&[file("a", b""), file("a/b", b""), database(&["a 1 amd64"])]);
+    for (app, db, expected) in [
+        (&good("app"), &good("db"), "trusted"),
+        (&more, &good("db"), "untrusted: package-extra"),
+        (&good("app"), &more, "untrusted: package-extra"),
+        (&damaged, &good("db"), "undecided: package-database-unreadable"),
+        (&damaged, &more, "untrusted: package-database-unreadable package-extra"),
+        (&damaged, &ambiguous, "untrusted: package-database-unreadable layer-ambiguous"),
+        (&ambiguous, &more, "untrusted: layer-ambiguous package-extra"),
+    ] {
+        let mut repo = signs(&[(APP, app), (DB, db)]);
+        for name in [APP, DB] {
+            let folder = ImageName::parse(name).unwrap().target_folder();
+            repo.target("targets", &format!("{folder}{DEB822}"), &deb822(&["a 1 amd64"]));
+        }
+        repo.publish();
+        let verdict = verify(&repo, None, &together(&[classic(app, &[APP]), classic(db, &[DB])]));
+        let codes: Vec<&str> = verdict.findings().iter().map(|finding| finding.code()).collect();
+        let got = format!("{}: {}", verdict.word(), codes.join(" "));
+        assert_eq!(got.trim_end_matches(": "), expected, "{verdict}");
+    }
 }
