@@ -155,32 +155,19 @@ impl<'de> Members<'de> for Component<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::list::tests::shown;
     use super::*;
 
     const A: &str = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
     const B: &str = "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d";
 
-    /// What a list holds, in words: packages, then those not compared, then files with the first digits of their digests.
-    fn shown(bytes: &[u8]) -> Result<String, String> {
-        let list = read(bytes).map_err(|why| {
-            let why = why.to_string();
-            why.split_once(": ").map_or(why.clone(), |(_place, why)| why.to_owned())
-        })?;
-        let packages = list.packages().iter().map(|package| format!("{} {package}", package.kind()));
-        let others = list.not_compared().iter().map(|(word, count)| format!("{word:?} {count}"));
-        let files = list.files().map(|(path, digest)| {
-            format!(
-                "{} {}",
-                path.as_str(),
-                digest.map_or_else(|| "none".to_owned(), |digest| digest.to_hex()[..4].to_owned())
-            )
-        });
-        Ok(packages.chain(others).chain(files).collect::<Vec<_>>().join("; "))
-    }
-
     fn check(cases: &[(&str, String, Result<&str, &str>)]) {
         for (name, text, expected) in cases {
-            assert_eq!(shown(text.as_bytes()), expected.map(str::to_owned).map_err(str::to_owned), "{name}: {text}");
+            assert_eq!(
+                shown(read(text.as_bytes())),
+                expected.map(str::to_owned).map_err(str::to_owned),
+                "{name}: {text}"
+            );
         }
     }
 

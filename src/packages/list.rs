@@ -115,8 +115,24 @@ impl PackageList {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// What was read of a list, in words: packages, then those not compared, then files with the first digits of their digests; or why it was not read,
+    /// without the place.
+    pub(in crate::packages) fn shown(read: Result<PackageList, Unreadable>) -> Result<String, String> {
+        let list = read.map_err(|why| {
+            let why = why.to_string();
+            why.split_once(": ").map_or(why.clone(), |(_place, why)| why.to_owned())
+        })?;
+        let packages = list.packages().iter().map(|package| format!("{} {package}", package.kind()));
+        let others = list.not_compared().iter().map(|(word, count)| format!("{word:?} {count}"));
+        let files = list.files().map(|(path, digest)| {
+            let digest = digest.map_or_else(|| "none".to_owned(), |digest| digest.to_hex()[..4].to_owned());
+            format!("{} {digest}", path.as_str())
+        });
+        Ok(packages.chain(others).chain(files).collect::<Vec<_>>().join("; "))
+    }
 
     #[test]
     fn a_path_has_one_spelling() {
