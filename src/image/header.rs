@@ -96,7 +96,7 @@ impl<'a> RawHeader<'a> {
     }
 
     pub(crate) fn is_zero(&self) -> bool {
-        self.0.iter().all(|b| *b == 0)
+        self.0.first() == Some(&0) && are_zeros(self.0)
     }
 
     pub(crate) fn type_flag(&self) -> u8 {
@@ -106,16 +106,18 @@ impl<'a> RawHeader<'a> {
     /// The sum of all bytes, those of the checksum itself counted as spaces. Sums of *signed* bytes, as a few old tars wrote, are not
     /// taken: they differ only for names that are not ASCII, and one rule is enough.
     pub(crate) fn checksum_fault(&self) -> Option<ChecksumFault> {
-        let sum = |bytes: &[u8]| bytes.iter().map(|b| u64::from(*b)).sum::<u64>();
-        let spaces = 8 * u64::from(b' ');
+        // 32 bits hold the sum of a block many times over, and are summed several at a time.
+        let sum = |bytes: &[u8]| bytes.iter().map(|b| u32::from(*b)).sum::<u32>();
+        let spaces = 8 * u32::from(b' ');
         let computed = sum(self.bytes(0, 148)).saturating_add(sum(self.bytes(156, BLOCK))).saturating_add(spaces);
+        let computed = u64::from(computed);
         let written = octal(self.bytes(148, 156));
         (written != Some(computed)).then_some(ChecksumFault { written, computed })
     }
 
     /// The three formats that are in use, each in the only form in which readers agree on the place of every field.
     pub(crate) fn check_format(&self, at: u64) -> Result<(), Refusal> {
-        let zeros = |from, to| self.bytes(from, to).iter().all(|b| *b == 0);
+        let zeros = |from, to| are_zeros(self.bytes(from, to));
         match self.bytes(257, 265) {
             b"ustar\x0000" if self.bytes(508, 512) == b"tar\0" => {
                 return Err(header_fault(at, "a header of star's own format"));
@@ -198,11 +200,16 @@ impl<'a> RawHeader<'a> {
         let field = self.bytes(from, to);
         let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
         let (text, rest) = field.split_at_checked(end).unwrap_or((field, &[]));
-        if rest.iter().any(|b| *b != 0) {
+        if !are_zeros(rest) {
             return Err(header_fault(at, "a name goes on after its end"));
         }
         Ok(text)
     }
+}
+
+/// Without a way out at the first other byte, so that many are looked at in one step: there is one such field in most headers.
+fn are_zeros(field: &[u8]) -> bool {
+    field.iter().fold(0, |seen, b| seen | b) == 0
 }
 
 /// Whether it is a base-256 number that fits 64 bits with its sign. What does not fit is no number to Go, and then it takes part of a GNU header for the front of
@@ -225,7 +232,8 @@ fn octal(field: &[u8]) -> Option<u64> {
     if !padding.iter().all(|b| matches!(b, 0 | b' ')) {
         return None;
     }
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
+    let digit = |number: u64, digit: &u8| number.checked_mul(8)?.checked_add(u64::from(digit.checked_sub(b'0')?));
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, digit) }
 }
 
 /// What the special headers before an entry say about it.

@@ -17,7 +17,7 @@ use serde::de::MapAccess;
 
 use super::entry::{Entry, FileDigest};
 use super::error::Unreadable;
-use super::list::{FilePath, PackageList};
+use super::list::{Draft, FilePath, PackageList};
 use super::stream::{self, Members, Value};
 use crate::text::quoted;
 
@@ -30,13 +30,13 @@ const VERSIONS: [&str; 3] = ["1.4", "1.5", "1.6"];
 /// [`Unreadable`] for what is not strict JSON, for another format or version, and for a component that is wrong in itself: a package whose name, version and
 /// package URL disagree, a file with a path or digests that cannot be, one that is a package and something else, and one that is listed as left out.
 pub fn read(bytes: &[u8]) -> Result<PackageList, Unreadable> {
-    let list = RefCell::default();
+    let list = RefCell::<Draft>::default();
     stream::read(bytes, Document { list: &list, format: None, version: None })?;
-    Ok(list.into_inner())
+    list.into_inner().finish()
 }
 
 struct Document<'l> {
-    list: &'l RefCell<PackageList>,
+    list: &'l RefCell<Draft>,
     format: Option<String>,
     version: Option<String>,
 }
@@ -75,7 +75,7 @@ impl<'de> Members<'de> for Document<'_> {
 }
 
 struct Component<'l> {
-    list: &'l RefCell<PackageList>,
+    list: &'l RefCell<Draft>,
     kind: Option<String>,
     excluded: bool,
     /// Whether it has components of its own.
@@ -85,7 +85,7 @@ struct Component<'l> {
 }
 
 impl<'l> Component<'l> {
-    fn new(list: &'l RefCell<PackageList>) -> Self {
+    fn new(list: &'l RefCell<Draft>) -> Self {
         Self {
             list,
             kind: None,
@@ -145,7 +145,8 @@ impl<'de> Members<'de> for Component<'_> {
         match kind.as_str() {
             "file" => {
                 let name = entry.name.ok_or_else(|| Unreadable::new("a file has no name"))?;
-                list.add_file(FilePath::parse(&name)?, digest.0)
+                list.add_file(FilePath::parse(&name)?, digest.0);
+                Ok(())
             }
             "operating-system" => Ok(()),
             _ => entry.list(&mut list),

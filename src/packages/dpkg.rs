@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::deb822::{Stanza, Stanzas};
 use super::error::Unreadable;
-use super::list::PackageList;
+use super::list::{Draft, PackageList};
 use super::package::{Kind, Package};
 use super::push;
 use crate::text::quoted;
@@ -86,11 +86,11 @@ pub fn status_d(bytes: &[u8]) -> Result<Vec<Package>, Unreadable> {
 ///
 /// As [`status_d`].
 pub fn list(bytes: &[u8]) -> Result<PackageList, Unreadable> {
-    let mut list = PackageList::default();
+    let mut list = Draft::default();
     for package in status_d(bytes)? {
         list.push(package);
     }
-    Ok(list)
+    list.finish()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! One entry of a list of packages: what it says twice, it must say alike, whatever the format.
 
 use super::error::Unreadable;
-use super::list::PackageList;
+use super::list::Draft;
 use super::package::{Kind, Package};
 use super::purl::{Purl, is_number};
 use crate::digest::Sha256;
@@ -58,7 +58,7 @@ impl Entry {
     }
 
     /// Adds the entry to the list.
-    pub(super) fn list(self, list: &mut PackageList) -> Result<(), Unreadable> {
+    pub(super) fn list(self, list: &mut Draft) -> Result<(), Unreadable> {
         let Self { name, version, purl } = self;
         let Some(name) = name else { return Err(no_name()) };
         match purl {

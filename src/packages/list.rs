@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use super::error::Unreadable;
 use super::package::Package;
@@ -16,9 +15,13 @@ pub struct PackageList {
     packages: Vec<Package>,
     /// How many other packages it names, by the type of their package URL; `""` are those without one.
     not_compared: BTreeMap<String, usize>,
-    /// Files, by path.
-    files: BTreeMap<FilePath, Option<Sha256>>,
+    /// Files, in the order of their paths, each path once.
+    files: Vec<(FilePath, Option<Sha256>)>,
 }
+
+/// A list while it is read.
+#[derive(Debug, Default)]
+pub(crate) struct Draft(PackageList);
 
 /// The path of a file below the image's root: parts with one `/` between them, none at either end.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,36 +63,45 @@ impl Borrow<str> for FilePath {
     }
 }
 
-impl PackageList {
+impl Draft {
     /// Adds a package.
     pub(crate) fn push(&mut self, package: Package) {
-        self.packages.push(package);
+        self.0.packages.push(package);
     }
 
     /// Counts a package that is not compared: its package URL's type, or `""`.
     pub(crate) fn count_other(&mut self, purl_type: &str) {
-        let count = self.not_compared.entry(purl_type.to_owned()).or_default();
+        let count = self.0.not_compared.entry(purl_type.to_owned()).or_default();
         *count = count.saturating_add(1);
     }
 
     /// Adds a file; `None` if the list has no SHA-256 of it.
+    pub(crate) fn add_file(&mut self, path: FilePath, digest: Option<Sha256>) {
+        self.0.files.push((path, digest));
+    }
+
+    /// The list, now that all of it was read.
     ///
     /// # Errors
     ///
-    /// [`Unreadable`] if the list has the path already, with another digest or without one.
-    pub(crate) fn add_file(&mut self, path: FilePath, digest: Option<Sha256>) -> Result<(), Unreadable> {
-        match self.files.entry(path) {
-            Entry::Vacant(entry) => {
-                entry.insert(digest);
-                Ok(())
+    /// [`Unreadable`] if it has a path twice, with different digests or with and without one.
+    pub(crate) fn finish(self) -> Result<PackageList, Unreadable> {
+        let Self(mut list) = self;
+        // In order already, if it is one of ours.
+        list.files.sort_by(|a, b| a.0.cmp(&b.0));
+        list.files.dedup();
+        let same_path = |pair: &[(FilePath, _)]| matches!(pair, [a, b] if a.0 == b.0);
+        match list.files.windows(2).find(|pair| same_path(pair)) {
+            Some(twice) => {
+                let path = twice.first().map_or("", |(path, _)| path.as_str());
+                Err(Unreadable::new(format!("it gives the file {} two digests", quoted(path))))
             }
-            Entry::Occupied(entry) if *entry.get() == digest => Ok(()),
-            Entry::Occupied(entry) => {
-                Err(Unreadable::new(format!("it gives the file {} two digests", quoted(entry.key().as_str()))))
-            }
+            None => Ok(list),
         }
     }
+}
 
+impl PackageList {
     /// The packages of the systems whose databases are read.
     #[must_use]
     pub fn packages(&self) -> &[Package] {
@@ -105,7 +117,8 @@ impl PackageList {
     /// What the list says of the file at a path, which is cleaned as [`FilePath`] cleans it: its SHA-256, if it has one.
     #[must_use]
     pub fn file(&self, path: &str) -> Option<Option<Sha256>> {
-        self.files.get(path).copied()
+        let at = self.files.binary_search_by(|(listed, _)| listed.as_str().cmp(path)).ok()?;
+        self.files.get(at).map(|(_, digest)| *digest)
     }
 
     /// The files, with their SHA-256 where the list has one.
@@ -156,6 +169,7 @@ pub(super) mod tests {
     #[test]
     fn one_path_has_one_digest() {
         let (path, a, b) = (FilePath::parse("x").unwrap(), Sha256::of(b"a"), Sha256::of(b"b"));
+        let twice = Unreadable::new("it gives the file \"x\" two digests");
         for (first, second, fine) in [
             (Some(a), Some(a), true),
             (None, None, true),
@@ -163,9 +177,14 @@ pub(super) mod tests {
             (Some(a), None, false),
             (None, Some(a), false),
         ] {
-            let mut list = PackageList::default();
-            list.add_file(path.clone(), first).unwrap();
-            assert_eq!(list.add_file(path.clone(), second).is_ok(), fine);
+            let mut list = Draft::default();
+            list.add_file(path.clone(), first);
+            list.add_file(FilePath::parse("other").unwrap(), first);
+            list.add_file(path.clone(), second);
+            assert_eq!(
+                list.finish().map(|list| list.file("x")),
+                if fine { Ok(Some(first)) } else { Err(twice.clone()) }
+            );
         }
     }
 }

@@ -16,13 +16,17 @@
 //! - An entry is never put through a symbolic link of a layer below, nor below anything that is no folder. Within one layer links are
 //!   followed, inside the image, and must lead somewhere.
 
+use std::borrow::Cow;
 use std::collections::btree_map::Entry as Slot;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::mem;
 use std::ops::Bound;
 
 use crate::image::contents::{EntryKind, FileFacts, LayerContents, LayerEntry, shown};
 use crate::image::error::{Code, Refusal};
 
+/// A layer with fewer than one node for so many of those below is looked up in them, node by node.
+const WALK: usize = 8;
 /// As many links as Linux follows in one path [path_resolution(7)].
 const LINKS_MAX: usize = 40;
 const WHITEOUT: &[u8] = b".wh.";
@@ -31,12 +35,14 @@ const RESERVED: &[u8] = b".wh..wh.";
 
 /// A path below the image's root, cleaned; the root itself is empty.
 pub(crate) type Path = Box<[u8]>;
+/// The same, borrowed from the entry that is at it: almost all of them are.
+type Key<'c> = Cow<'c, [u8]>;
 
 /// The files of an image.
 #[derive(Debug)]
 pub(crate) struct Tree<'c> {
     layers: Vec<&'c LayerContents>,
-    nodes: BTreeMap<Path, Node>,
+    nodes: BTreeMap<Key<'c>, Node>,
     /// The permissions that hard links give to what they name, for a file has one set of them.
     modes: BTreeMap<(usize, usize), u32>,
 }
@@ -83,7 +89,7 @@ impl<'c> Tree<'c> {
                 linked: Vec::new(),
                 inexact: BTreeSet::new(),
                 modes: Vec::new(),
-                last: None,
+                placed: HashMap::new(),
             };
             for entry in 0..tree.entries(layer).len() {
                 upper.add(entry).map_err(|refusal| in_layer(layer, refusal))?;
@@ -187,7 +193,7 @@ impl<'c> Tree<'c> {
     /// Puts a layer's nodes over what is there.
     fn merge(
         &mut self,
-        upper: BTreeMap<Path, Node>,
+        upper: BTreeMap<Key<'c>, Node>,
         hidden: &BTreeSet<Path>,
         opaque: &BTreeSet<Path>,
         linked: &[Path],
@@ -204,42 +210,70 @@ impl<'c> Tree<'c> {
             return Ok(());
         }
         for path in hidden {
-            let is_folder_again = upper.get(path).is_some_and(|node| matches!(self.found(*node), Found::Folder));
+            let is_folder_again = upper.get(&**path).is_some_and(|node| matches!(self.found(*node), Found::Folder));
             // An empty one has nothing to show.
             if is_folder_again && self.below(path).next().is_some() {
                 let text = "the layer hides a folder and brings one of the same name, whose old content some loaders show again";
                 return Err(ambiguous(path, text));
             }
             self.remove_below(path);
-            self.nodes.remove(path);
+            self.nodes.remove(&**path);
         }
         let is_covered = |path: &Path| {
             let not_folder =
                 |path: &[u8]| upper.get(path).is_some_and(|node| !matches!(self.found(*node), Found::Folder));
-            upper.contains_key(path) || ancestors(path).any(not_folder)
+            upper.contains_key(&**path) || ancestors(path).any(not_folder)
         };
-        if let Some(path) = linked.iter().find(|path| !self.nodes.contains_key(*path) || is_covered(path)) {
+        if let Some(path) = linked.iter().find(|path| !self.nodes.contains_key(&***path) || is_covered(path)) {
             return Err(ambiguous(path, "a hard link to what the same layer hides"));
         }
-        for (path, node) in upper {
-            let mut below = match self.nodes.entry(path) {
-                Slot::Occupied(below) => below,
-                Slot::Vacant(place) => {
-                    place.insert(node);
-                    continue;
-                }
-            };
-            let was_folder = is_folder(&self.layers, *below.get());
-            if was_folder && node == Node::Folder {
-                continue;
-            }
-            below.insert(node);
-            if was_folder && !is_folder(&self.layers, node) {
-                let path = below.key().clone();
-                self.remove_below(&path);
-            }
+        for path in self.put_over(upper) {
+            self.remove_below(&path);
         }
         Ok(())
+    }
+
+    /// Puts nodes over what is there. Returns where a folder was replaced by something else, so that nothing below it is there any more: the layer
+    /// itself has nothing below what is no folder.
+    fn put_over(&mut self, upper: BTreeMap<Key<'c>, Node>) -> Vec<Key<'c>> {
+        let layers = &self.layers;
+        let mut replaced = Vec::new();
+        let mut laid = |path: &Key<'c>, below: Node, node: Node| {
+            let was_folder = is_folder(layers, below);
+            if was_folder && !is_folder(layers, node) {
+                replaced.push(path.clone());
+            }
+            // A folder that is only implied leaves the one below as it is.
+            if was_folder && node == Node::Folder { below } else { node }
+        };
+        // A large layer is merged in one walk over both, a small one is looked up.
+        if upper.len() < self.nodes.len() / WALK {
+            for (path, node) in upper {
+                match self.nodes.entry(path) {
+                    Slot::Vacant(place) => _ = place.insert(node),
+                    Slot::Occupied(mut below) => {
+                        let node = laid(below.key(), *below.get(), node);
+                        below.insert(node);
+                    }
+                }
+            }
+            return replaced;
+        }
+        let mut merged = Vec::with_capacity(self.nodes.len().saturating_add(upper.len()));
+        let mut lower = mem::take(&mut self.nodes).into_iter().peekable();
+        for (path, node) in upper {
+            while let Some(before) = lower.next_if(|(below, _)| *below < path) {
+                merged.push(before);
+            }
+            let node = match lower.next_if(|(below, _)| *below == path) {
+                Some((_, below)) => laid(&path, below, node),
+                None => node,
+            };
+            merged.push((path, node));
+        }
+        merged.extend(lower);
+        self.nodes = merged.into_iter().collect();
+        replaced
     }
 
     fn remove_below(&mut self, folder: &[u8]) {
@@ -252,7 +286,7 @@ struct Upper<'t, 'c> {
     lower: &'t Tree<'c>,
     layer: usize,
     /// What the layer has, and the folders that its paths imply.
-    nodes: BTreeMap<Path, Node>,
+    nodes: BTreeMap<Key<'c>, Node>,
     /// Where it hides what is below without a trace among its nodes: whiteouts, and what a folder of its own took the place of.
     hidden: BTreeSet<Path>,
     opaque: BTreeSet<Path>,
@@ -262,8 +296,8 @@ struct Upper<'t, 'c> {
     inexact: BTreeSet<Path>,
     /// Permissions that its hard links give, and to which entry.
     modes: Vec<((usize, usize), u32)>,
-    /// The folder of the entry before, as it was written, and where that is: entries of one folder follow each other.
-    last: Option<(Path, Path)>,
+    /// Folders as entries write them, and where these are: true until something of the layer is replaced.
+    placed: HashMap<Path, Path>,
 }
 
 impl<'c> Upper<'_, 'c> {
@@ -273,33 +307,36 @@ impl<'c> Upper<'_, 'c> {
             return Ok(());
         }
         let (folder, name) = split(&entry.path);
-        let folder = match &self.last {
-            Some((written, placed)) if **written == *folder => placed.clone(),
-            _ => {
+        let path = match self.placed.get(folder) {
+            Some(placed) if **placed == *folder => Cow::Borrowed(&*entry.path),
+            Some(placed) => Cow::Owned(join(placed, name).into_vec()),
+            None => {
                 if parts(folder).any(|part| part.starts_with(WHITEOUT)) {
                     return Err(ambiguous(&entry.path, "an entry below a whiteout"));
                 }
                 let placed = self.place(folder, &entry.path)?;
-                self.last = Some((folder.into(), placed.clone()));
-                placed
+                let path = join(&placed, name).into_vec();
+                self.placed.insert(folder.into(), placed);
+                Cow::Owned(path)
             }
         };
         if name.starts_with(WHITEOUT) {
-            return self.whiteout(&folder, name, entry);
+            return self.whiteout(split(&path).0, name, entry);
         }
-        let path = join(&folder, name);
         let node = Node::Entry { layer: self.layer, entry: index };
-        if path == entry.path {
-            self.inexact.remove(&path);
-        } else {
-            self.inexact.insert(path.clone());
+        let is_exact = *path == *entry.path;
+        if !is_exact {
+            self.inexact.insert((&*path).into());
         }
         match &entry.kind {
             EntryKind::Directory => {
                 let before = self.nodes.insert(path.clone(), node);
+                if is_exact && before.is_some() {
+                    self.inexact.remove(&*path);
+                }
                 if before.is_some_and(|node| !matches!(self.lower.found(node), Found::Folder)) {
-                    self.hidden.insert(path);
-                    self.last = None;
+                    self.hidden.insert((&*path).into());
+                    self.placed = HashMap::new();
                 }
             }
             EntryKind::HardLink(target) => {
@@ -307,15 +344,17 @@ impl<'c> Upper<'_, 'c> {
                 if let Node::Entry { layer, entry: file } = node {
                     self.modes.push(((layer, file), entry.mode));
                 }
-                self.put(path, node);
+                self.put(path, node, is_exact);
             }
-            EntryKind::File(_) | EntryKind::Symlink(_) | EntryKind::Device | EntryKind::Fifo => self.put(path, node),
+            EntryKind::File(_) | EntryKind::Symlink(_) | EntryKind::Device | EntryKind::Fifo => {
+                self.put(path, node, is_exact);
+            }
         }
         Ok(())
     }
 
     /// Anything but a folder.
-    fn put(&mut self, path: Path, node: Node) {
+    fn put(&mut self, path: Key<'c>, node: Node, is_exact: bool) {
         let mut before = match self.nodes.entry(path) {
             Slot::Occupied(before) => before,
             Slot::Vacant(place) => {
@@ -323,13 +362,16 @@ impl<'c> Upper<'_, 'c> {
                 return;
             }
         };
-        // It may have been a part of the way to the last folder, or a link on it.
-        self.last = None;
+        // It may have been a part of the way to a folder, or a link on it.
+        self.placed = HashMap::new();
+        if is_exact {
+            self.inexact.remove(&**before.key());
+        }
         if is_folder(&self.lower.layers, before.insert(node)) {
             let path = before.key().clone();
             remove_below(&mut self.nodes, &path);
             // The mark is gone with the folder. What is below of the layers below is hidden by this, unless a folder comes again.
-            self.opaque.remove(&path);
+            self.opaque.remove(&*path);
         }
     }
 
@@ -357,7 +399,7 @@ impl<'c> Upper<'_, 'c> {
             return Err(ambiguous(&entry.path, "a whiteout that loaders understand differently"));
         }
         let path = join(folder, hidden);
-        if self.nodes.contains_key(&path) {
+        if self.nodes.contains_key(&*path) {
             return Err(ambiguous(&entry.path, "a whiteout of what the same layer put there before"));
         }
         self.hidden.insert(path);
@@ -376,7 +418,7 @@ impl<'c> Upper<'_, 'c> {
                 continue;
             }
             let next = join(&at, part);
-            match self.nodes.get(&next).map(|node| self.lower.found(*node)) {
+            match self.nodes.get(&*next).map(|node| self.lower.found(*node)) {
                 Some(Found::Folder) => {}
                 Some(Found::Symlink(target)) => {
                     links = links.saturating_add(1);
@@ -414,7 +456,7 @@ impl<'c> Upper<'_, 'c> {
             Some(_) if !is_hidden => return Err(ambiguous(whole, "an entry below something that is no folder")),
             Some(_) => {}
         }
-        self.nodes.insert(path.clone(), Node::Folder);
+        self.nodes.insert(path.to_vec().into(), Node::Folder);
         self.inexact.insert(path.clone());
         Ok(())
     }
@@ -445,7 +487,7 @@ impl<'c> Upper<'_, 'c> {
         if *path == *link {
             return Err(ambiguous(whole, "a hard link to itself"));
         }
-        let node = match (self.nodes.get(&path), self.lower.nodes.get(&path)) {
+        let node = match (self.nodes.get(&*path), self.lower.nodes.get(&*path)) {
             (Some(node), _) => *node,
             (None, Some(node)) => {
                 self.linked.push(path);
@@ -515,9 +557,10 @@ pub(crate) fn below(folder: &[u8]) -> (Bound<Path>, Bound<Path>) {
     (Bound::Excluded([folder, b"/"].concat().into()), Bound::Excluded([folder, b"0"].concat().into()))
 }
 
-fn remove_below(nodes: &mut BTreeMap<Path, Node>, folder: &[u8]) {
+fn remove_below(nodes: &mut BTreeMap<Key<'_>, Node>, folder: &[u8]) {
     let (from, to) = below(folder);
-    let keys: Vec<Path> = nodes.range((from, to)).map(|(path, _)| path.clone()).collect();
+    let (from, to) = (from.as_ref().map(|path| &**path), to.as_ref().map(|path| &**path));
+    let keys: Vec<Key<'_>> = nodes.range::<[u8], _>((from, to)).map(|(path, _)| path.clone()).collect();
     for key in &keys {
         nodes.remove(key);
     }
@@ -713,10 +756,34 @@ mod tests {
     fn layers_are_stacked_in_one_way_or_refused() {
         for (name, layers, expected) in CASES {
             let layers: Vec<LayerContents> = layers.iter().map(|words| layer(words)).collect();
-            let got = Tree::stack(&layers.iter().collect::<Vec<_>>());
-            let got = got.map(|tree| files(&tree)).map_err(|refusal| {
-                assert_eq!(refusal.code, Code::LayerAmbiguous);
-                refusal.subject.split_once(": ").unwrap().1.to_owned()
+            assert_eq!(stacked(&layers), expected.map(str::to_owned).map_err(str::to_owned), "{name}");
+        }
+    }
+
+    /// The files of these layers, or where they are refused.
+    fn stacked(layers: &[LayerContents]) -> Result<String, String> {
+        let tree = Tree::stack(&layers.iter().collect::<Vec<_>>());
+        tree.map(|tree| files(&tree)).map_err(|refusal| {
+            assert_eq!(refusal.code, Code::LayerAmbiguous);
+            refusal.subject.split_once(": ").unwrap().1.to_owned()
+        })
+    }
+
+    #[test]
+    fn small_layers_are_stacked_on_a_large_one_as_on_any() {
+        // Before and after all that the cases have.
+        let names: Vec<String> = (0..99).flat_map(|n| [format!("!{n}=0"), format!("~{n}=0")]).collect();
+        let large = || layer(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        for (name, layers, expected) in CASES {
+            if *name == "an opaque root over nothing" {
+                continue;
+            }
+            let own = layers.iter().map(|words| layer(words));
+            let layers: Vec<LayerContents> = [large()].into_iter().chain(own).collect();
+            let got = stacked(&layers).map(|files| {
+                let own: Vec<&str> = files.split(' ').filter(|word| !word.starts_with(['!', '~'])).collect();
+                assert_eq!(files.split(' ').count() - own.len(), names.len(), "{name}");
+                own.join(" ")
             });
             assert_eq!(got, expected.map(str::to_owned).map_err(str::to_owned), "{name}");
         }

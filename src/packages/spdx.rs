@@ -15,7 +15,7 @@ use serde::de::MapAccess;
 
 use super::entry::{Entry, FileDigest};
 use super::error::Unreadable;
-use super::list::{FilePath, PackageList};
+use super::list::{Draft, FilePath, PackageList};
 use super::stream::{self, Members, Value};
 use crate::text::quoted;
 
@@ -28,13 +28,13 @@ const VERSIONS: [&str; 2] = ["SPDX-2.2", "SPDX-2.3"];
 /// [`Unreadable`] for what is not strict JSON, for another version of SPDX, and for an entry that is wrong in itself: a package whose name, version and
 /// package URLs disagree, or a file with a path or digests that cannot be.
 pub fn read(bytes: &[u8]) -> Result<PackageList, Unreadable> {
-    let list = RefCell::default();
+    let list = RefCell::<Draft>::default();
     stream::read(bytes, Document { list: &list, version: None })?;
-    Ok(list.into_inner())
+    list.into_inner().finish()
 }
 
 struct Document<'l> {
-    list: &'l RefCell<PackageList>,
+    list: &'l RefCell<Draft>,
     version: Option<String>,
 }
 
@@ -66,7 +66,7 @@ impl<'de> Members<'de> for Document<'_> {
 }
 
 struct Package<'l> {
-    list: &'l RefCell<PackageList>,
+    list: &'l RefCell<Draft>,
     entry: Entry,
     /// It is the image itself.
     is_image: bool,
@@ -121,7 +121,7 @@ fn external(entry: &mut Entry, reference: &ExternalRef<'_>) -> Result<(), Unread
 }
 
 struct File<'l> {
-    list: &'l RefCell<PackageList>,
+    list: &'l RefCell<Draft>,
     name: Option<FilePath>,
     digest: FileDigest,
 }
@@ -151,7 +151,8 @@ impl<'de> Members<'de> for File<'_> {
 
     fn end(self) -> Result<(), Unreadable> {
         let name = self.name.ok_or_else(|| Unreadable::new("a file has no fileName"))?;
-        self.list.borrow_mut().add_file(name, self.digest.0)
+        self.list.borrow_mut().add_file(name, self.digest.0);
+        Ok(())
     }
 }
 

@@ -127,7 +127,8 @@ impl Reading<'_> {
     }
 
     fn key<E: de::Error>(&self, begin: usize, key: &str) -> Result<(), E> {
-        if key.contains('\0') {
+        // As bytes, which are looked at several at a time.
+        if key.as_bytes().contains(&0) {
             return self.refuse("a key holds NUL");
         }
         if self.keys.borrow().len().saturating_sub(begin) >= MEMBERS_MAX {
@@ -295,7 +296,7 @@ struct Seen<'r, 'de, V> {
 
 impl<'r, 'de, V> Seen<'r, 'de, V> {
     fn text<E: de::Error>(&self, text: &str) -> Result<(), E> {
-        if text.contains('\0') {
+        if text.as_bytes().contains(&0) {
             return self.strict.reading.refuse("a string holds NUL");
         }
         Ok(())
