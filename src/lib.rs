@@ -68,6 +68,7 @@ pub mod bundle;
 pub mod client;
 pub mod digest;
 mod disk;
+pub mod duration;
 pub mod image;
 pub mod limits;
 pub mod map;
