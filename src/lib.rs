@@ -54,6 +54,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `http` | `client::HttpSource`: repositories over HTTP and HTTPS, blocking, with rustls on ring. Off by default |
+//! | `policy` | the module `policy`: a policy file that says by name which repository, root and checks an image needs. Off by default |
 //! | `publish` | the module `publish`: repositories written, signed and kept up to date, with keys in files or behind tough's key sources. Brings what `tough` brings. Off by default |
 //! | `tough` | `client::ToughSource`: repositories through any transport of the TUF library tough, blocking. Brings tough, tokio and a C library. Off by default |
 //!
@@ -68,12 +69,15 @@ pub mod bundle;
 pub mod client;
 pub mod digest;
 mod disk;
+pub mod duration;
 pub mod image;
 pub mod limits;
 pub mod map;
 pub mod metadata;
 pub mod name;
 pub mod packages;
+#[cfg(feature = "policy")]
+pub mod policy;
 #[cfg(feature = "publish")]
 pub mod publish;
 pub mod template;

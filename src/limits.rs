@@ -94,6 +94,9 @@ pub const JSON_DEPTH: usize = 64;
 /// A map file. It is the operator's, so this only keeps a wrong path from filling memory; a mapping takes some 200 bytes.
 pub const MAP_FILE: u64 = MIB;
 
+/// A policy file. It is the operator's, so this only keeps a wrong path from filling memory; a scope takes some 500 bytes.
+pub const POLICY_FILE: u64 = MIB;
+
 /// Packages in one database of installed packages. All that Debian has are some 70,000; each takes some 200 bytes of memory, and may come from
 /// 40 bytes of input.
 pub const PACKAGES: usize = 250_000;

@@ -12,6 +12,7 @@ pub(crate) mod driver;
 #[cfg(feature = "http")]
 mod http;
 mod mirrors;
+mod place;
 mod source;
 mod store;
 #[cfg(feature = "tough")]
@@ -25,6 +26,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 #[cfg(feature = "http")]
 pub use self::http::HttpSource;
 pub use self::mirrors::Mirrors;
+pub use self::place::{Location, Place};
 pub use self::source::{DirSource, Source, SourceError};
 pub use self::store::{LockedStore, Store, StoreError};
 #[cfg(feature = "tough")]

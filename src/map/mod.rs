@@ -20,8 +20,9 @@ mod repositories;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-pub use self::pinned::{Location, MapError, PinnedMap, PinnedRepository};
+pub use self::pinned::{MapError, PinnedMap, PinnedRepository};
 pub use self::repositories::{Answer, Disagreement, Lookup, LookupError, MapSession, Repositories, Says, Unreached};
+pub use crate::client::Location;
 use crate::metadata::delegation::pattern_matches;
 use crate::metadata::json::{self, At, Error};
 

@@ -10,9 +10,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Map, RepositoryName};
+use crate::client::Location;
 use crate::limits::{MAP_FILE, MetadataLimits};
 use crate::metadata::json;
 use crate::text::quoted;
@@ -83,15 +84,6 @@ impl MapError {
             Self::InRepository { .. } => "map-in-repository",
         }
     }
-}
-
-/// Where a repository is to be had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
-    /// A folder that holds `metadata/` and `targets/`.
-    Folder(PathBuf),
-    /// An address with a scheme, such as `https://registry.example/tuf`.
-    Address(String),
 }
 
 /// A repository of a map: its name, the root that is pinned for it, its locations.
@@ -189,12 +181,6 @@ impl PinnedMap {
     #[must_use]
     pub fn repositories(&self) -> &[PinnedRepository] {
         &self.repositories
-    }
-}
-
-impl Location {
-    fn read(text: &str, folder: &Path) -> Self {
-        if text.contains("://") { Self::Address(text.to_owned()) } else { Self::Folder(folder.join(text)) }
     }
 }
 
