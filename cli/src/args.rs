@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use plimsoll::client::{Client, Source};
 use plimsoll::image::manifest::Platform;
 use plimsoll::limits::ArchiveLimits;
 use plimsoll::name::ImageName;
@@ -14,6 +13,8 @@ use plimsoll::packages::format::ListFormat;
 use plimsoll::packages::ignore::Glob;
 use plimsoll::packages::severity::FailOn;
 use plimsoll::template::TargetPaths;
+
+use crate::authority::AuthorityOptions;
 
 /// Decides whether a container image archive may be loaded.
 #[derive(Debug, Parser)]
@@ -123,8 +124,11 @@ impl From<ListForm> for ListFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
+    /// The archive: a file as `docker save` writes it, compressed or not, or the folder of an OCI layout; `-` reads standard input
+    pub(crate) archive: PathBuf,
+
     #[command(flatten)]
-    pub(crate) verify: Verify,
+    pub(crate) how: How,
 
     /// The loader: docker load, podman load, nerdctl load or ctr images import -
     #[arg(long, value_enum, value_name = "LOADER", default_value_t = Loader::Docker)]
@@ -145,8 +149,11 @@ pub(crate) struct Load {
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
+    /// The archive: a file as `docker save` writes it, compressed or not, or the folder of an OCI layout; `-` reads standard input
+    pub(crate) archive: PathBuf,
+
     #[command(flatten)]
-    pub(crate) verify: Verify,
+    pub(crate) how: How,
 
     /// The new file or folder; `-` is standard output, and then the verdict goes to standard error
     #[arg(short, long, value_name = "FILE")]
@@ -200,31 +207,24 @@ pub(crate) fn word(value: &impl ValueEnum) -> String {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The archive: a file as `docker save` writes it, compressed or not, or the folder of an OCI layout; `-` reads standard input
-    pub(crate) archive: PathBuf,
+    /// The archive: a file as `docker save` writes it, compressed or not, or the folder of an OCI layout; `-` reads standard input. Several are verified with one
+    /// refresh of each repository, and told in a line each
+    #[arg(required = true, value_name = "ARCHIVE")]
+    pub(crate) archives: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+/// How an archive is verified, and what is kept of the verdict.
+#[derive(Debug, Args)]
+pub(crate) struct How {
     /// What the image must be: HOST/REPO:TAG, HOST/REPO@sha256:HEX or a short name [default: every name that the archive claims]
     #[arg(long, value_name = "NAME", value_parser = image)]
     pub(crate) image: Option<ImageName>,
 
     #[command(flatten)]
-    pub(crate) repository: Repository,
-
-    /// The root that you trust, from a source other than the repository
-    #[arg(long, value_name = "ROOT.json", required_unless_present = "map", conflicts_with = "map")]
-    pub(crate) root: Option<PathBuf>,
-
-    /// Instead of --repository and --root: several repositories, and how many of them must agree (TAP 4)
-    #[arg(long, value_name = "MAP.json")]
-    pub(crate) map: Option<PathBuf>,
-
-    /// Where trusted metadata is kept, which protects from rollback [default: by root, below the user's state folder]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: Option<PathBuf>,
-
-    /// Where the signed files of an image are among the repository's targets, if its publisher says so [default: {host}/{repository}/{tag}/{file}]
-    #[arg(long, value_name = "TEMPLATE", value_parser = target_paths)]
-    pub(crate) target_path: Option<TargetPaths>,
+    pub(crate) authority: AuthorityOptions,
 
     /// The platform that the image must be for [default: this machine's, if several are signed]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
@@ -232,14 +232,6 @@ pub(crate) struct Verify {
 
     #[command(flatten)]
     pub(crate) packages: PackageOptions,
-
-    /// Judge expiry by this time instead of the clock
-    #[arg(long, value_name = "RFC3339", value_parser = time)]
-    pub(crate) time: Option<DateTime<Utc>>,
-
-    /// Accept metadata that has been expired for at most this long: 36h, 7d, 1d12h. Gives up protection against freeze for that long
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) max_staleness: Option<TimeDelta>,
 
     /// Change a limit on what an archive may hold: layer=64GiB, entries=50000. May be given several times; a refusal names its limit
     #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
@@ -262,40 +254,19 @@ pub(crate) struct Verify {
     pub(crate) format: Format,
 }
 
-impl Verify {
+impl How {
     /// The limits on the archive.
     pub(crate) fn limits(&self) -> ArchiveLimits {
         limits(&self.limit)
     }
-
-    /// What the arguments say of every client.
-    pub(crate) fn configure<S: Source>(&self, client: Client<S>) -> Client<S> {
-        configure(client, self.time, self.max_staleness)
-    }
-}
-
-/// What is said of every client.
-pub(crate) fn configure<S: Source>(
-    client: Client<S>,
-    time: Option<DateTime<Utc>>,
-    max_staleness: Option<TimeDelta>,
-) -> Client<S> {
-    let mut client = client.with_time_memory();
-    if let Some(time) = time {
-        client = client.with_time(time);
-    }
-    if let Some(max_staleness) = max_staleness {
-        client = client.with_max_staleness(max_staleness);
-    }
-    client
 }
 
 /// What of the packages in an image is checked.
 #[derive(Debug, Args)]
 pub(crate) struct PackageOptions {
-    /// Whether what is installed must be what a signed package list says
-    #[arg(long = "packages", value_enum, value_name = "WHETHER", default_value_t = Whether::Auto)]
-    pub(crate) mode: Whether,
+    /// Whether what is installed must be what a signed package list says [default: auto]
+    #[arg(long = "packages", value_enum, value_name = "WHETHER")]
+    pub(crate) mode: Option<Whether>,
 
     /// Compare every file of the image with a signed list as well; a list must be signed then
     #[arg(long)]
@@ -306,8 +277,8 @@ pub(crate) struct PackageOptions {
     pub(crate) ignore: Vec<Glob>,
 
     /// Refuse an image with a package that signed advisories concern, from this severity on: low, medium, high, critical. Advisories must be signed then
-    #[arg(long, value_name = "SEVERITY", default_value = "none", hide_default_value = true)]
-    pub(crate) fail_on: FailOn,
+    #[arg(long, value_name = "SEVERITY")]
+    pub(crate) fail_on: Option<FailOn>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -321,22 +292,27 @@ pub(crate) enum Whether {
 }
 
 impl PackageOptions {
-    /// What the arguments say of packages; or what is wrong with them.
-    pub(crate) fn checks(&self) -> Result<PackageChecks, String> {
+    /// What the arguments say of packages, if they do; or what is wrong with them.
+    pub(crate) fn checks(&self) -> Result<Option<PackageChecks>, String> {
+        if self.mode.is_none() && self.fail_on.is_none() && !self.files {
+            return Ok(None);
+        }
         let mode = match self.mode {
-            Whether::Auto => Mode::Auto,
-            Whether::Require => Mode::Require,
-            Whether::Off if self.files => {
+            None | Some(Whether::Auto) => Mode::Auto,
+            Some(Whether::Require) => Mode::Require,
+            Some(Whether::Off) if self.files => {
                 return Err("--files compares with package lists, so not with --packages off".to_owned());
             }
-            Whether::Off => Mode::Off,
+            Some(Whether::Off) => Mode::Off,
         };
         let mut checks = PackageChecks::default().with_mode(mode);
         if self.files {
             checks = checks.with_files();
         }
-        checks = checks.with_fail_on(self.fail_on);
-        Ok(self.ignore.iter().cloned().fold(checks, PackageChecks::with_ignored))
+        if let Some(fail_on) = self.fail_on {
+            checks = checks.with_fail_on(fail_on);
+        }
+        Ok(Some(self.ignore.iter().cloned().fold(checks, PackageChecks::with_ignored)))
     }
 }
 
@@ -344,7 +320,7 @@ impl PackageOptions {
 #[derive(Debug, Args)]
 pub(crate) struct Repository {
     /// The TUF repository: a folder or http(s) address below which are metadata/ and targets/
-    #[arg(long, value_name = "DIR_OR_URL", required_unless_present_any = ["metadata", "targets", "map"], conflicts_with = "map")]
+    #[arg(long, value_name = "DIR_OR_URL", conflicts_with = "map")]
     pub(crate) repository: Option<PathBuf>,
 
     /// Instead of --repository: the folder or address of the metadata files alone
@@ -354,6 +330,13 @@ pub(crate) struct Repository {
     /// Instead of --repository: the folder or address of the target files alone
     #[arg(long, value_name = "DIR_OR_URL", requires = "metadata", conflicts_with_all = ["repository", "map"])]
     pub(crate) targets: Option<PathBuf>,
+}
+
+impl Repository {
+    /// Whether a repository is named.
+    pub(crate) fn is_named(&self) -> bool {
+        self.repository.is_some() || self.metadata.is_some() || self.targets.is_some()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,17 +1,15 @@
 //! `plimsoll explain`: who is trusted for the name of an image.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use clap::Args;
-use plimsoll::client::{Client, Source, Store};
 use plimsoll::explain::{Explainer, Explanation};
 use plimsoll::name::ImageName;
-use plimsoll::template::TargetPaths;
 
-use crate::args::{Format, Repository, duration, image, target_paths, time};
-use crate::{input, map, repository, show, state};
+use crate::args::{Format, duration, image};
+use crate::authority::{AuthorityOptions, Chosen, NotStarted};
+use crate::{map, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
@@ -20,31 +18,7 @@ pub(crate) struct Explain {
     name: ImageName,
 
     #[command(flatten)]
-    repository: Repository,
-
-    /// The root that you trust, from a source other than the repository
-    #[arg(long, value_name = "ROOT.json", required_unless_present = "map", conflicts_with = "map")]
-    root: Option<PathBuf>,
-
-    /// Instead of --repository and --root: several repositories, and how many of them must agree (TAP 4)
-    #[arg(long, value_name = "MAP.json")]
-    map: Option<PathBuf>,
-
-    /// Where trusted metadata is kept, which protects from rollback [default: by root, below the user's state folder]
-    #[arg(long, value_name = "DIR")]
-    store: Option<PathBuf>,
-
-    /// Where the signed files of an image are among the repository's targets, if its publisher says so [default: {host}/{repository}/{tag}/{file}]
-    #[arg(long, value_name = "TEMPLATE", value_parser = target_paths)]
-    target_path: Option<TargetPaths>,
-
-    /// Judge expiry by this time instead of the clock
-    #[arg(long, value_name = "RFC3339", value_parser = time)]
-    time: Option<DateTime<Utc>>,
-
-    /// Accept metadata that has been expired for at most this long: 36h, 7d, 1d12h
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    max_staleness: Option<TimeDelta>,
+    authority: AuthorityOptions,
 
     /// Warn of what expires within this time. The timestamp is left out, for its life is short by design
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "7d")]
@@ -74,25 +48,18 @@ fn print(explanation: &Explanation, format: Format) -> ExitCode {
     show::text(&text, explanation.exit_code())
 }
 
-fn explanation(arguments: &Explain) -> Result<Explanation, (&'static str, String)> {
+fn explanation(arguments: &Explain) -> Result<Explanation, NotStarted> {
+    let authority = &arguments.authority;
     let mut explainer = Explainer::new(arguments.name.clone()).with_soon(arguments.warn_within);
-    if let Some(target_path) = &arguments.target_path {
+    if let Some(target_path) = &authority.target_path {
         explainer = explainer.with_target_paths(target_path.clone());
     }
-    if let Some(map) = &arguments.map {
-        let repositories = map::repositories(map, arguments.store.as_deref(), |client| arguments.configure(client))?;
-        return Ok(explainer.by_map(&repositories));
-    }
-    // The parser of the arguments lets nothing pass that has neither.
-    let root = arguments.root.as_ref().ok_or(("usage", "either --map or --root is needed".to_owned()))?;
-    let root = input::root(root).map_err(|e| ("pinned-root-unreadable", e))?;
-    let source = repository::open(&arguments.repository).map_err(|e| ("repository-unreadable", show::chain(&e)))?;
-    let store = arguments.store.clone().map_or_else(|| state::default_store(&root), Ok).map_err(|e| ("usage", e))?;
-    Ok(explainer.by_client(&arguments.configure(Client::new(root, source, Store::folder(store)))))
-}
-
-impl Explain {
-    fn configure<S: Source>(&self, client: Client<S>) -> Client<S> {
-        crate::args::configure(client, self.time, self.max_staleness)
+    match authority.chosen()? {
+        Chosen::Map(map) => {
+            let configure = |client| authority.configure(client, authority.max_staleness);
+            Ok(explainer.by_map(&map::repositories(&map, authority.store.as_deref(), configure)?))
+        }
+        Chosen::One(root) => Ok(explainer.by_client(&authority.client(&root)?)),
+        Chosen::Policy(policy) => Ok(explainer.by_terms(&authority.governing(&policy, false)?)),
     }
 }

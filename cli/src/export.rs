@@ -15,12 +15,13 @@ use plimsoll::text::quoted;
 use plimsoll::verdict::{Exported, Verdict};
 
 use crate::args::{Export, Form, word};
+use crate::output;
 use crate::records::Records;
-use crate::{output, verify};
+use crate::verify::verify;
 
 /// The verdict on the archive, and on the new one.
 pub(crate) fn export(arguments: &Export, records: &Records<'_>) -> Result<Verdict, Box<Verdict>> {
-    let shown = arguments.verify.archive.display().to_string();
+    let shown = arguments.archive.display().to_string();
     let not_started = |code, message: &str| Box::new(Verdict::not_started(code, message, &shown));
     if is_standard_output(arguments) {
         usable(arguments).map_err(|message| not_started("usage", message))?;
@@ -28,13 +29,13 @@ pub(crate) fn export(arguments: &Export, records: &Records<'_>) -> Result<Verdic
         // Before the archive is read, which may take long. Nothing depends on it: the file gets its name only if that is free.
         free(arguments).map_err(|message| not_started("output-exists", &message))?;
     }
-    let (verdict, archive) = verify(&arguments.verify, records)?;
+    let (verdict, archive) = verify(&arguments.archive, &arguments.how, records)?;
     let verdict = records.before_handing_on(verdict);
     let images: Vec<VerifiedImage> = verdict.images().cloned().collect();
     if images.is_empty() {
         return Ok(verdict);
     }
-    let what = What { images, archive, limits: arguments.verify.limits() };
+    let what = What { images, archive, limits: arguments.how.limits() };
     let written = if is_standard_output(arguments) {
         what.to_tar(arguments.form, io::stdout().lock())
     } else {

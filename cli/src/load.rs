@@ -20,7 +20,8 @@ use plimsoll::verdict::{Loaded, Verdict};
 
 use crate::args::{Load, Loader, Tar, word};
 use crate::records::Records;
-use crate::{show, verify};
+use crate::show;
+use crate::verify::verify;
 
 /// How often a loader is asked whether it has ended while the archive is being written.
 const POLL: Duration = Duration::from_millis(20);
@@ -33,13 +34,13 @@ const LINE: usize = 4096;
 
 /// The verdict on the archive, and on what the loader made of it.
 pub(crate) fn load(arguments: &Load, records: &Records<'_>) -> Result<Verdict, Box<Verdict>> {
-    let (verdict, archive) = verify(&arguments.verify, records)?;
+    let (verdict, archive) = verify(&arguments.archive, &arguments.how, records)?;
     let verdict = records.before_handing_on(verdict);
     let images: Vec<VerifiedImage> = verdict.images().cloned().collect();
     if images.is_empty() {
         return Ok(verdict);
     }
-    let limits = arguments.verify.limits();
+    let limits = arguments.how.limits();
     let (program, loader_arguments) = command_line(arguments);
     let shown = shown(&program, &loader_arguments);
     Ok(match run(&program, &loader_arguments, Writer { form: arguments.form, images, archive, limits }) {

@@ -4,6 +4,7 @@
 //! one JSON object whatever happens; where it takes an exported archive, standard error is.
 
 mod args;
+mod authority;
 mod bundle;
 mod explain;
 mod export;
@@ -18,33 +19,28 @@ mod records;
 mod repository;
 mod show;
 mod state;
+mod verify;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use plimsoll::client::{Client, Store};
-use plimsoll::image::archive::Archive;
 use plimsoll::verdict::Verdict;
-use plimsoll::verify::Verifier;
 
-use crate::args::{Arguments, Command, Format, Verify};
-use crate::records::Records;
+use crate::args::{Arguments, Command, Format};
 
 fn main() -> ExitCode {
     match Arguments::try_parse() {
-        Ok(Arguments { command: Command::Verify(arguments) }) => {
-            let verdict = records::kept(&arguments, |records| verify(&arguments, records).map(|(verdict, _)| verdict));
-            show::verdict(&verdict, arguments.format)
-        }
+        Ok(Arguments { command: Command::Verify(arguments) }) => verify::run(&arguments),
         Ok(Arguments { command: Command::Load(arguments) }) => {
-            let verdict = records::kept(&arguments.verify, |records| load::load(&arguments, records));
-            show::verdict(&verdict, arguments.verify.format)
+            let verdict = records::kept(&arguments.how, &arguments.archive, |records| load::load(&arguments, records));
+            show::verdict(&verdict, arguments.how.format)
         }
         Ok(Arguments { command: Command::Export(arguments) }) => {
-            let verdict = records::kept(&arguments.verify, |records| export::export(&arguments, records));
+            let verdict =
+                records::kept(&arguments.how, &arguments.archive, |records| export::export(&arguments, records));
             let show = if export::is_standard_output(&arguments) { show::verdict_aside } else { show::verdict };
-            show(&verdict, arguments.verify.format)
+            show(&verdict, arguments.how.format)
         }
         Ok(Arguments { command: Command::Explain(arguments) }) => explain::explain(&arguments),
         Ok(Arguments { command: Command::Packages(arguments) }) => packages::packages(&arguments),
@@ -54,54 +50,6 @@ fn main() -> ExitCode {
         #[cfg(feature = "publish")]
         Ok(Arguments { command: Command::Key(command) }) => publish::key(&command),
         Err(error) => usage(&error),
-    }
-}
-
-/// The verdict on an archive, and the archive, opened once. `Err` holds a verdict that is not "trusted": there is no archive to check, or something
-/// that is needed before any check is not there.
-fn verify(arguments: &Verify, records: &Records<'_>) -> Result<(Verdict, Archive), Box<Verdict>> {
-    let path = arguments.archive.display().to_string();
-    let not_started = |code, message: String| Box::new(Verdict::not_started(code, &message, &path));
-
-    let packages = arguments.packages.checks().map_err(|e| not_started("usage", e))?;
-    let mut verifier = match (&arguments.map, &arguments.root) {
-        (Some(map), _) => {
-            let repositories = map::repositories(map, arguments.store.as_deref(), |client| arguments.configure(client));
-            Verifier::by_map(repositories.map_err(|(code, e)| not_started(code, e))?)
-        }
-        (None, Some(root)) => {
-            let root = input::root(root).map_err(|e| not_started("pinned-root-unreadable", e))?;
-            let source = repository::open(&arguments.repository)
-                .map_err(|e| not_started("repository-unreadable", show::chain(&e)))?;
-            let store = arguments.store.clone().map_or_else(|| state::default_store(&root), Ok);
-            let store = store.map_err(|e| not_started("usage", e))?;
-            Verifier::new(arguments.configure(Client::new(root, source, Store::folder(store))))
-        }
-        // The parser of the arguments does not let this pass.
-        (None, None) => return Err(not_started("usage", "either --map or --root is needed".to_owned())),
-    };
-    let limits = arguments.limits();
-    verifier = verifier.with_limits(limits.clone()).with_packages(packages);
-    if let Some(image) = &arguments.image {
-        verifier = verifier.with_image(image.clone());
-    }
-    if let Some(target_path) = &arguments.target_path {
-        verifier = verifier.with_target_paths(target_path.clone());
-    }
-    if let Some(platform) = &arguments.platform {
-        verifier = verifier.with_platform(platform.clone());
-    }
-    if let Some(progress) = show::progress() {
-        verifier = verifier.with_progress(progress);
-    }
-
-    match input::archive(&arguments.archive, &limits) {
-        (Ok(archive), shown) => {
-            let verdict = verifier.verify_opened(&archive, &shown);
-            records.refused(&verdict, &archive);
-            Ok((verdict, archive))
-        }
-        (Err(error), shown) => Err(Box::new(verifier.not_opened(error, &shown))),
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use plimsoll::client::{Client, Mirrors, Source, SourceError, Store};
+use plimsoll::client::{Client, Mirrors, SourceError, Store};
 use plimsoll::map::{Location, PinnedMap, PinnedRepository, Repositories};
 
+use crate::authority::AnySource;
 use crate::{repository, show, state};
 
 /// Reads the map and what is pinned beside it. An error comes with its code.
 pub(crate) fn repositories(
     file: &Path,
     store: Option<&Path>,
-    configure: impl Fn(Client<Box<dyn Source>>) -> Client<Box<dyn Source>>,
-) -> Result<Repositories<Box<dyn Source>>, (&'static str, String)> {
+    configure: impl Fn(Client<AnySource>) -> Client<AnySource>,
+) -> Result<Repositories<AnySource>, (&'static str, String)> {
     let pinned = PinnedMap::read(file).map_err(|e| (e.code(), show::chain(&e)))?;
     let stores = pinned.repositories().iter().map(|repository| store_of(repository, store));
     let stores: Vec<PathBuf> = stores.collect::<Result<_, _>>().map_err(|e| ("usage", e))?;
@@ -20,7 +21,7 @@ pub(crate) fn repositories(
     Ok(Repositories::new(&pinned, |repository| {
         let store = stores.next().map_or_else(Store::in_memory, Store::folder);
         let locations = repository.locations().iter().cloned().map(|location| move || open(&location));
-        let source: Box<dyn Source> = Box::new(Mirrors::new(locations));
+        let source: AnySource = Box::new(Mirrors::new(locations));
         configure(Client::new(repository.root(), source, store))
     }))
 }
@@ -33,7 +34,7 @@ fn store_of(repository: &PinnedRepository, folder: Option<&Path>) -> Result<Path
     }
 }
 
-fn open(location: &Location) -> Result<Box<dyn Source>, SourceError> {
+fn open(location: &Location) -> Result<AnySource, SourceError> {
     match location {
         Location::Folder(folder) => repository::whole(folder),
         Location::Address(address) => repository::whole(Path::new(address)),

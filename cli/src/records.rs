@@ -22,7 +22,7 @@ use plimsoll::text::quoted;
 use plimsoll::verdict::{Event, Recorded, Summary, Verdict};
 use tempfile::NamedTempFile;
 
-use crate::args::Verify;
+use crate::args::How;
 use crate::{input, output, show};
 
 /// How long to wait for another process that adds its line.
@@ -33,7 +33,7 @@ const VERIFIER: &str = env!("CARGO_PKG_REPOSITORY");
 
 /// What is to be kept of one run.
 pub(crate) struct Records<'a> {
-    arguments: &'a Verify,
+    arguments: &'a How,
     record: Option<Record>,
     summary: Option<NewSummary>,
     /// Of an archive that is not trusted, if a summary is wanted.
@@ -41,8 +41,12 @@ pub(crate) struct Records<'a> {
 }
 
 /// Makes the verdict, and keeps of it what the arguments ask for.
-pub(crate) fn kept(arguments: &Verify, verdict: impl FnOnce(&Records<'_>) -> Result<Verdict, Box<Verdict>>) -> Verdict {
-    match Records::open(arguments) {
+pub(crate) fn kept(
+    arguments: &How,
+    archive: &Path,
+    verdict: impl FnOnce(&Records<'_>) -> Result<Verdict, Box<Verdict>>,
+) -> Verdict {
+    match Records::open(arguments, archive) {
         Ok(records) => {
             let verdict = verdict(&records).unwrap_or_else(|verdict| *verdict);
             records.keep(verdict)
@@ -52,8 +56,8 @@ pub(crate) fn kept(arguments: &Verify, verdict: impl FnOnce(&Records<'_>) -> Res
 }
 
 impl<'a> Records<'a> {
-    fn open(arguments: &'a Verify) -> Result<Self, Box<Verdict>> {
-        let archive = arguments.archive.display().to_string();
+    fn open(arguments: &'a How, archive: &Path) -> Result<Self, Box<Verdict>> {
+        let archive = archive.display().to_string();
         let record = arguments.record.as_deref().map(Record::open).transpose();
         let record = record.map_err(|e| Box::new(Verdict::not_started("record-not-written", &e, &archive)))?;
         // From here on there is a record, of what goes wrong as well.
@@ -247,7 +251,7 @@ struct NewSummary {
 
 impl NewSummary {
     /// Refused where something is already: an old summary must not be taken for the one of this run.
-    fn open(path: &Path, arguments: &Verify) -> Result<Self, (&'static str, String)> {
+    fn open(path: &Path, arguments: &How) -> Result<Self, (&'static str, String)> {
         let shown = path.display().to_string();
         if shown == "-" {
             let what = "standard output is for the verdict: name a file for the verification summary";
@@ -257,15 +261,16 @@ impl NewSummary {
             return Err(("output-exists", format!("{} is there already", quoted(&shown))));
         }
         let file = output::new_file(output::beside(path)).map_err(|e| ("vsa-not-written", unwritable(path, &e)))?;
-        let map = arguments.map.as_deref().map(digest_of_map).transpose().map_err(|e| ("map-unreadable", e))?;
+        let map =
+            arguments.authority.map.as_deref().map(digest_of_map).transpose().map_err(|e| ("map-unreadable", e))?;
         Ok(Self { path: path.to_owned(), file, map })
     }
 
     /// Writes the summary, if there can be one of this verdict.
-    fn fill(mut self, verdict: Verdict, refused: Option<Sha256>, arguments: &Verify) -> (Verdict, Option<Self>) {
+    fn fill(mut self, verdict: Verdict, refused: Option<Sha256>, arguments: &How) -> (Verdict, Option<Self>) {
         let summary = Summary {
             verifier: arguments.vsa_verifier.clone().unwrap_or_else(|| VERIFIER.to_owned()),
-            time: arguments.time.unwrap_or_else(Utc::now),
+            time: arguments.authority.time.unwrap_or_else(Utc::now),
             map: self.map,
             metadata: metadata_address(arguments),
             archive: refused,
@@ -304,8 +309,8 @@ fn digest_of_map(path: &Path) -> Result<Sha256, String> {
 }
 
 /// Where the metadata files are, if that is an address that says nothing but that.
-fn metadata_address(arguments: &Verify) -> Option<String> {
-    let repository = &arguments.repository;
+fn metadata_address(arguments: &How) -> Option<String> {
+    let repository = &arguments.authority.repository;
     let (place, below) = match (&repository.repository, &repository.metadata) {
         (Some(place), _) => (place, "/metadata"),
         (None, metadata) => (metadata.as_ref()?, ""),

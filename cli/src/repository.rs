@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use plimsoll::client::{Location, Place, Source, SourceError};
+use plimsoll::client::{Location, Place, SourceError};
 use plimsoll::limits::HttpLimits;
 
 use crate::args::Repository;
+use crate::authority::AnySource;
 
 /// Opens what the arguments name. A folder is read and nothing else: no request is ever made for one.
-pub(crate) fn open(repository: &Repository) -> Result<Box<dyn Source>, SourceError> {
+pub(crate) fn open(repository: &Repository) -> Result<AnySource, SourceError> {
     let place = match (&repository.repository, &repository.metadata, &repository.targets) {
         (Some(whole), ..) => Place::Whole(location(whole)),
         (None, Some(metadata), Some(targets)) => {
@@ -19,12 +20,12 @@ pub(crate) fn open(repository: &Repository) -> Result<Box<dyn Source>, SourceErr
             return Err(SourceError::NoRepository { place: String::new(), what: "none was named".to_owned() });
         }
     };
-    Ok(place.open(&HttpLimits::default())?)
+    place.open(&HttpLimits::default())
 }
 
 /// A folder or an address that holds all of a repository.
-pub(crate) fn whole(place: &Path) -> Result<Box<dyn Source>, SourceError> {
-    Ok(Place::Whole(location(place)).open(&HttpLimits::default())?)
+pub(crate) fn whole(place: &Path) -> Result<AnySource, SourceError> {
+    Place::Whole(location(place)).open(&HttpLimits::default())
 }
 
 /// A path that is no UTF-8 can be a folder only.

@@ -17,6 +17,60 @@ pub(crate) fn verdict(verdict: &Verdict, format: Format) -> ExitCode {
     print(verdict, format, io::stdout())
 }
 
+/// The verdicts on several archives: a line each on standard output, and at the end how many there were of each kind.
+pub(crate) struct Summary {
+    format: Format,
+    trusted: usize,
+    untrusted: usize,
+    undecided: usize,
+    printed: io::Result<()>,
+}
+
+impl Summary {
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format, trusted: 0, untrusted: 0, undecided: 0, printed: Ok(()) }
+    }
+
+    pub(crate) fn add(&mut self, verdict: &Verdict) {
+        let count = match verdict.exit_code() {
+            0 => &mut self.trusted,
+            1 => &mut self.untrusted,
+            _ => &mut self.undecided,
+        };
+        *count = count.saturating_add(1);
+        let mut to = io::stdout();
+        let line = match self.format {
+            Format::Json => verdict.to_json_compact(),
+            Format::Human if colours(&to) => coloured(verdict, &verdict.to_line()),
+            Format::Human => verdict.to_line(),
+        };
+        let printed = to.write_all(line.as_bytes()).and_then(|()| to.flush());
+        if self.printed.is_ok() {
+            self.printed = printed;
+        }
+    }
+
+    /// The exit code of the worst of them: "not trusted" is worse than "undecided".
+    pub(crate) fn end(self) -> ExitCode {
+        let Self { format, trusted, untrusted, undecided, printed } = self;
+        let all = trusted.saturating_add(untrusted).saturating_add(undecided);
+        let text = format!("{all} archives: {trusted} trusted, {untrusted} not trusted, {undecided} undecided\n");
+        let printed = printed.and_then(|()| match format {
+            Format::Human => io::stdout().write_all(text.as_bytes()),
+            // Standard output is for verdicts alone.
+            Format::Json => Ok(diagnostic(&text)),
+        });
+        if let Err(e) = &printed {
+            diagnostic(&format!("plimsoll: cannot print the verdicts: {e}\n"));
+        }
+        match (untrusted, undecided) {
+            (0, 0) if printed.is_ok() => ExitCode::SUCCESS,
+            (0, _) => ExitCode::from(2),
+            (_, _) => ExitCode::from(1),
+        }
+    }
+}
+
 /// The same on standard error, for standard output is taken.
 pub(crate) fn verdict_aside(verdict: &Verdict, format: Format) -> ExitCode {
     print(verdict, format, io::stderr())
@@ -25,7 +79,7 @@ pub(crate) fn verdict_aside(verdict: &Verdict, format: Format) -> ExitCode {
 fn print(verdict: &Verdict, format: Format, mut to: impl Write + IsTerminal) -> ExitCode {
     let text = match format {
         Format::Json => verdict.to_json(),
-        Format::Human if colours(&to) => coloured(verdict),
+        Format::Human if colours(&to) => coloured(verdict, &verdict.to_string()),
         Format::Human => verdict.to_string(),
     };
     match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
@@ -82,14 +136,13 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 }
 
 /// The first line in green, red or yellow.
-fn coloured(verdict: &Verdict) -> String {
+fn coloured(verdict: &Verdict, text: &str) -> String {
     let colour = match verdict.exit_code() {
         0 => "\x1b[1;32m",
         1 => "\x1b[1;31m",
         _ => "\x1b[1;33m",
     };
-    let text = verdict.to_string();
-    let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
     format!("{colour}{first}\x1b[0m\n{rest}")
 }
 

@@ -365,7 +365,7 @@ pub struct Session<'c, S> {
     trusted: Trusted,
 }
 
-impl<S: Source> Session<'_, S> {
+impl<'c, S: Source> Session<'c, S> {
     /// The trusted metadata.
     #[must_use]
     pub fn trusted(&self) -> &Trusted {
@@ -378,24 +378,13 @@ impl<S: Source> Session<'_, S> {
     ///
     /// [`ClientError`] if a role on the way is not trusted or cannot be had.
     pub fn find(&mut self, path: &str) -> Result<Result<Found, Absence>, ClientError> {
-        let consistent = self.trusted.root().consistent_snapshot();
-        let mut search = self.trusted.search(path);
-        loop {
-            let request = match search.step()? {
-                Step::Found(found) => return Ok(Ok(found)),
-                Step::Absent(absence) => return Ok(Err(absence)),
-                Step::Need(request) => request,
-            };
-            let stored = stored_role(request.role());
-            let local = stored.as_deref().map(|name| self.store.read(name, request.limit())).transpose()?.flatten();
-            if local.is_some_and(|bytes| search.provide(bytes).is_ok()) {
-                continue;
-            }
-            let bytes = self.client.require_metadata(&file_name(&request, consistent), request.limit())?;
-            if let (Some(file), Some(name)) = (search.provide(bytes)?, stored) {
-                self.store.write(&name, file.bytes())?;
-            }
-        }
+        find(self.client, &mut self.store, &mut self.trusted, path)
+    }
+
+    /// Unlocks the store, for others that use it. What was refreshed stays as it is.
+    #[must_use]
+    pub fn release(self) -> Released<'c, S> {
+        Released { client: self.client, trusted: self.trusted }
     }
 
     /// Brings a target into memory and checks it [TUF 5.7].
@@ -405,26 +394,93 @@ impl<S: Source> Session<'_, S> {
     /// [`TrustError::TooLarge`] if it is longer than [`MetadataLimits::target_in_memory`], [`TrustError::NoKnownHash`] if nothing binds
     /// its bytes, and if it is not what was signed; [`Undecided::Missing`] if the repository has no such file.
     pub fn fetch(&self, found: &Found) -> Result<Vec<u8>, ClientError> {
-        let (path, file) = (found.path(), found.file());
-        let limit = self.client.limits.target_in_memory;
-        if file.length() > limit {
-            return Err(TrustError::TooLarge { file: path.to_owned(), limit }.into());
-        }
-        let names = target_names(path, file, self.trusted.root().consistent_snapshot());
-        if names.is_empty() {
-            return Err(TrustError::NoKnownHash { file: path.to_owned() }.into());
-        }
-        for name in names {
-            let Some(reader) = self.client.source.target(&name)? else { continue };
-            // One byte past the end is enough to see that it does not end there.
-            let mut bytes = Vec::new();
-            let read = reader.take(file.length().saturating_add(1)).read_to_end(&mut bytes);
-            read.map_err(|source| SourceError::reading(&name, source))?;
-            trust::check_target(path, file, &bytes)?;
-            return Ok(bytes);
-        }
-        Err(Undecided::Missing(path.to_owned()).into())
+        fetch(self.client, &self.trusted, found)
     }
+}
+
+/// A [`Session`] that has let go of its store, which it locks again only while it looks for a target. It can go from thread to thread.
+///
+/// Another process may refresh the store meanwhile. That takes nothing away here, nor there: what is stored of a delegated role counts only as far as it is what
+/// the snapshot lists that it is read under.
+#[derive(Debug)]
+pub struct Released<'c, S> {
+    client: &'c Client<S>,
+    trusted: Trusted,
+}
+
+impl<S: Source> Released<'_, S> {
+    /// As [`Session::trusted`].
+    #[must_use]
+    pub fn trusted(&self) -> &Trusted {
+        &self.trusted
+    }
+
+    /// As [`Session::find`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::find`], and [`Undecided::Store`] if the store cannot be locked.
+    pub fn find(&mut self, path: &str) -> Result<Result<Found, Absence>, ClientError> {
+        let mut store = self.client.store.lock(self.client.lock_wait)?;
+        find(self.client, &mut store, &mut self.trusted, path)
+    }
+
+    /// As [`Session::fetch`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::fetch`].
+    pub fn fetch(&self, found: &Found) -> Result<Vec<u8>, ClientError> {
+        fetch(self.client, &self.trusted, found)
+    }
+}
+
+fn find<S: Source>(
+    client: &Client<S>,
+    store: &mut LockedStore<'_>,
+    trusted: &mut Trusted,
+    path: &str,
+) -> Result<Result<Found, Absence>, ClientError> {
+    let consistent = trusted.root().consistent_snapshot();
+    let mut search = trusted.search(path);
+    loop {
+        let request = match search.step()? {
+            Step::Found(found) => return Ok(Ok(found)),
+            Step::Absent(absence) => return Ok(Err(absence)),
+            Step::Need(request) => request,
+        };
+        let stored = stored_role(request.role());
+        let local = stored.as_deref().map(|name| store.read(name, request.limit())).transpose()?.flatten();
+        if local.is_some_and(|bytes| search.provide(bytes).is_ok()) {
+            continue;
+        }
+        let bytes = client.require_metadata(&file_name(&request, consistent), request.limit())?;
+        if let (Some(file), Some(name)) = (search.provide(bytes)?, stored) {
+            store.write(&name, file.bytes())?;
+        }
+    }
+}
+
+fn fetch<S: Source>(client: &Client<S>, trusted: &Trusted, found: &Found) -> Result<Vec<u8>, ClientError> {
+    let (path, file) = (found.path(), found.file());
+    let limit = client.limits.target_in_memory;
+    if file.length() > limit {
+        return Err(TrustError::TooLarge { file: path.to_owned(), limit }.into());
+    }
+    let names = target_names(path, file, trusted.root().consistent_snapshot());
+    if names.is_empty() {
+        return Err(TrustError::NoKnownHash { file: path.to_owned() }.into());
+    }
+    for name in names {
+        let Some(reader) = client.source.target(&name)? else { continue };
+        // One byte past the end is enough to see that it does not end there.
+        let mut bytes = Vec::new();
+        let read = reader.take(file.length().saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|source| SourceError::reading(&name, source))?;
+        trust::check_target(path, file, &bytes)?;
+        return Ok(bytes);
+    }
+    Err(Undecided::Missing(path.to_owned()).into())
 }
 
 /// A store belongs to the root that was pinned when it was first used, and to those of its chain. With another one its memory would be

@@ -42,6 +42,7 @@ use crate::map::{LookupError, Repositories, Says};
 use crate::name::ImageName;
 use crate::template::TargetPaths;
 use crate::verdict::{Finding, without_control};
+use crate::verify::{Authority, Govern, NotGoverned};
 
 /// Explains one image name.
 #[derive(Debug, Clone)]
@@ -62,6 +63,9 @@ pub struct Explanation {
     pub image: String,
     /// The target path of its manifest. `None` if no repository was asked.
     pub target: Option<String>,
+    /// With a policy, the scope that governs the name, and its file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// With a map, the rules that decided, in their order; without, none.
     pub rules: Vec<Rule>,
     /// The repositories that were asked; without a map one, without a name.
@@ -119,6 +123,26 @@ impl Explainer {
     #[must_use]
     pub fn with_soon(self, soon: TimeDelta) -> Self {
         Self { soon, ..self }
+    }
+
+    /// By the terms that hold for the name: whoever says what its image is, and where that is signed.
+    pub fn by_terms<S: Source, G: Govern<S>>(&self, governing: &G) -> Explanation {
+        let not_governed = |answer, code, message: &str| Explanation {
+            answer,
+            findings: vec![Finding::new(code, message)],
+            ..self.explanation(None)
+        };
+        let terms = match governing.terms(&self.name) {
+            Ok(terms) => terms,
+            Err(NotGoverned::Refused { code, message }) => return not_governed(Answer::NotSigned, code, &message),
+            Err(NotGoverned::Undecided { code, message }) => return not_governed(Answer::Undecided, code, &message),
+        };
+        let explainer = self.clone().with_target_paths(terms.target_paths.clone());
+        let explanation = match &terms.authority {
+            Authority::One(client) => explainer.by_client(client),
+            Authority::Map(repositories) => explainer.by_map(repositories),
+        };
+        Explanation { scope: terms.source.clone(), ..explanation }
     }
 
     /// By one repository.
@@ -211,6 +235,7 @@ impl Explainer {
             answer: Answer::Undecided,
             image: self.name.to_string(),
             target: target.map(str::to_owned),
+            scope: None,
             rules: Vec::new(),
             repositories: Vec::new(),
             findings: Vec::new(),
@@ -244,6 +269,7 @@ impl Explanation {
             answer: Answer::Undecided,
             image: image.to_owned(),
             target: None,
+            scope: None,
             rules: Vec::new(),
             repositories: Vec::new(),
             findings: vec![Finding::new(code, message)],

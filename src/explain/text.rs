@@ -28,6 +28,9 @@ impl fmt::Display for Explanation {
         for finding in &self.findings {
             write_line(f, 2, 4, &format!("{} [{}]", finding.message(), finding.code()))?;
         }
+        if let Some(scope) = &self.scope {
+            write_fact(f, "policy", &escaped(scope).to_string())?;
+        }
         if let Some(target) = &self.target {
             write_fact(f, "target", &escaped(target).to_string())?;
         }

@@ -111,6 +111,11 @@ impl SignedImage {
     pub fn name(&self) -> &ImageName {
         &self.name
     }
+
+    /// The signed manifest.
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
 }
 
 /// A digest in the reference selects the signed bytes; TUF then only says that they are still current.
@@ -452,6 +457,7 @@ impl SignedImage {
             has_signed_blobs,
             index: self.index.clone(),
             platform: half.config.platform.clone(),
+            user: half.config.user.clone(),
             config: half.config_digest,
             config_entry: half.config_entry.clone(),
             layers,

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::limits::{ArchiveLimits, Bound};
 use crate::metadata::json;
+use crate::name::ImageName;
 use crate::text::escaped;
 
 /// Why reading an archive stopped.
@@ -72,6 +73,11 @@ impl Refusal {
     pub(crate) fn found(mut self, found: impl fmt::Display) -> Self {
         self.found = Some(found.to_string());
         self
+    }
+
+    /// The same refusal, with the image that it is about in front.
+    pub(crate) fn of_image(self, name: &ImageName) -> Self {
+        Self { subject: format!("{name}: {}", self.subject), ..self }
     }
 
     /// The same refusal about something more exact, given as untrusted text.
@@ -240,6 +246,14 @@ codes! {
     LayerTar = "layer-tar",
     /// Loaders would make different files of the entries of a layer. Looked at only where packages are checked.
     LayerAmbiguous = "layer-ambiguous",
+    /// The image would run as user 0, or a runtime could read its user so.
+    ImageRunsAsRoot = "image-runs-as-root",
+    /// It is not known who the image's user is.
+    ImageUserUnknown = "image-user-unknown",
+    /// The image is not built on the base that is asked for.
+    BaseMismatch = "base-mismatch",
+    /// Whether it is cannot be seen from what is signed and what is in the archive.
+    BaseNotShown = "base-not-shown",
     /// A compressed layer is damaged, cut or followed by something else (rule 13).
     LayerCorrupt = "layer-corrupt",
     /// The archive's index is not the signed one (rule 14).

@@ -13,6 +13,7 @@
 //! - Memory does not depend on the size of the image.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::sync::Arc;
 
 use crate::image::VerifiedLayer;
@@ -132,18 +133,19 @@ impl<R: ReadAt + Sync> Inventory<R> {
         limits: &ArchiveLimits,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<MeasuredInventory<R>, ArchiveError> {
-        self.measure_listing(limits, None, progress)
+        self.measure_listing(limits, None, None, progress)
     }
 
-    /// The same, with what is in the layers listed in the same pass.
+    /// The same by so many threads, with what is in the layers listed in the same pass.
     pub(crate) fn measure_listing(
         self,
         limits: &ArchiveLimits,
         wanted: Option<&Wanted<'_>>,
+        threads: Option<NonZero<usize>>,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<MeasuredInventory<R>, ArchiveError> {
         let (mut layers, mut contents) = (BTreeMap::new(), BTreeMap::new());
-        for (name, (layer, listed)) in measure::layers(&self.archive, self.layers, limits, wanted, progress)? {
+        for (name, (layer, listed)) in measure::layers(&self.archive, self.layers, limits, wanted, threads, progress)? {
             contents.extend(listed.map(|listed| (name.clone(), listed)));
             layers.insert(name, layer);
         }
@@ -221,7 +223,7 @@ impl<R> MeasuredInventory<R> {
         let keep = |path: &[u8]| if path == written { Keep::Content } else { Keep::Nothing };
         let wanted = Wanted { digests: Digests::Kept, keep: &keep };
         let entry = layer.entry().clone();
-        let again = measure::layers(&self.archive, vec![entry], limits, Some(&wanted), &|_, _| {})?;
+        let again = measure::layers(&self.archive, vec![entry], limits, Some(&wanted), None, &|_, _| {})?;
         let changed = || {
             Refusal::new(Code::ArchiveChanged, escaped(&layer.entry().name), "the layer changed after it was verified")
         };

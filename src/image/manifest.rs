@@ -55,6 +55,8 @@ const PLATFORM_KEYS: &[&str] = &["architecture", "os", "os.version", "os.feature
 const CONFIG_KEYS: &[&str] =
     &["architecture", "os", "variant", "os.version", "os.features", "rootfs", "config", "history", "created"];
 const ROOTFS_KEYS: &[&str] = &["type", "diff_ids"];
+/// Of what a config says about running the image, the part that is looked at.
+const RUN_KEYS: &[&str] = &["User"];
 
 /// An image manifest or an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +130,8 @@ pub struct Config {
     pub platform: Platform,
     /// The digest of each layer's uncompressed tar, base first.
     pub diff_ids: Vec<Sha256>,
+    /// The user that it runs as. `None` for no word, and for an empty one.
+    pub user: Option<String>,
     /// When the image was created, as its builder wrote it. It decides nothing.
     pub created: Option<String>,
 }
@@ -355,8 +359,17 @@ impl Config {
             diff_ids = listed.map(|d| digest(&d)).collect::<Result<_, Refusal>>()?;
         }
         let created = at.optional("created")?.and_then(|created| created.string().ok().map(str::to_owned));
-        Ok(Self { platform: Platform::read(&at)?, diff_ids, created })
+        Ok(Self { platform: Platform::read(&at)?, diff_ids, user: user(&at)?, created })
     }
+}
+
+/// The user in an image config. Go writes null for what is empty.
+fn user(config: &At<'_>) -> Result<Option<String>, Refusal> {
+    let given = |at: &At<'_>| *at.value() != Value::Null;
+    let Some(run) = config.optional("config")?.filter(given) else { return Ok(None) };
+    known_keys(&run, RUN_KEYS)?;
+    let Some(user) = run.optional("User")?.filter(given) else { return Ok(None) };
+    Ok(Some(user.string()?).filter(|user| !user.is_empty()).map(str::to_owned))
 }
 
 impl Platform {

@@ -48,12 +48,14 @@ pub(crate) type Contents = Result<LayerContents, Refusal>;
 /// A layer, and what is in it where that was asked for.
 type Listing = (Layer, Option<Contents>);
 
-/// Hashes the files `entries` of `archive`; the result is by name. What is in them is listed in the same pass, if that is wanted.
+/// Hashes the files `entries` of `archive`; the result is by name. What is in them is listed in the same pass, if that is wanted. `threads` is how many threads
+/// take part, all cores if nothing is said.
 pub(crate) fn layers<R: ReadAt + Sync>(
     archive: &R,
     mut entries: Vec<Entry>,
     limits: &ArchiveLimits,
     wanted: Option<&Wanted<'_>>,
+    threads: Option<NonZero<usize>>,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<BTreeMap<String, Listing>, ArchiveError> {
     entries.sort_by(|a, b| b.size.cmp(&a.size).then(a.offset.cmp(&b.offset)));
@@ -61,7 +63,8 @@ pub(crate) fn layers<R: ReadAt + Sync>(
     not_too_large(&entries, total, limits)?;
     // Less than a chunk in all is hashed before a thread has started.
     let worth_it = usize::try_from(total).map_or(true, |total| total > CHUNK);
-    let cores = if worth_it { thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX) } else { 1 };
+    let threads = threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
+    let cores = if worth_it { threads.min(THREADS_MAX) } else { 1 };
     let queue = Queue {
         archive,
         entries: &entries,

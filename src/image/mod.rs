@@ -53,6 +53,7 @@ use crate::text::escaped;
 
 mod ahead;
 pub mod archive;
+pub mod base;
 pub mod check;
 pub mod claims;
 pub(crate) mod contents;
@@ -70,6 +71,7 @@ pub mod signable;
 mod stored;
 pub mod tar;
 mod unpack;
+pub mod user;
 pub mod write;
 
 /// An image in an archive that was found to be the signed one. Only [`check::check`] makes it.
@@ -84,6 +86,7 @@ pub struct VerifiedImage {
     has_signed_blobs: bool,
     index: Option<BlobId>,
     platform: Platform,
+    user: Option<String>,
     config: Sha256,
     config_entry: Entry,
     layers: Vec<VerifiedLayer>,
@@ -181,6 +184,12 @@ impl VerifiedImage {
     #[must_use]
     pub fn platform(&self) -> &Platform {
         &self.platform
+    }
+
+    /// The user that its config names: `NAME`, `NUMBER`, or either with `:GROUP`. `None` if it names none, and then it runs as root.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// The digest of the config: what Docker's classic store calls the image ID.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::agreement::{Agreement, Statement, agreement};
 use super::{Map, Mapping, PinnedMap, PinnedRepository, RepositoryName};
-use crate::client::{Client, ClientError, Session, Source, SourceError, Undecided};
+use crate::client::{Client, ClientError, Released, Session, Source, SourceError, Undecided};
 use crate::metadata::key::PublicKey;
 use crate::trust::{Absence, Found, TrustError, Trusted, check_target};
 
@@ -16,11 +16,11 @@ pub struct Repositories<S> {
     clients: BTreeMap<RepositoryName, Client<S>>,
 }
 
-/// The repositories that were asked since [`Repositories::session`], each refreshed once and locked as long as this lives.
+/// The repositories that were asked since [`Repositories::session`], each refreshed once.
 #[derive(Debug)]
 pub struct MapSession<'r, S> {
     repositories: &'r Repositories<S>,
-    opened: BTreeMap<RepositoryName, Result<Session<'r, S>, Arc<ClientError>>>,
+    opened: BTreeMap<RepositoryName, Result<Released<'r, S>, Arc<ClientError>>>,
 }
 
 /// What became of the search for one target.
@@ -223,7 +223,7 @@ impl<'r, S: Source> MapSession<'r, S> {
     /// The trusted metadata of a repository, if it was asked and could be refreshed.
     #[must_use]
     pub fn trusted(&self, repository: &RepositoryName) -> Option<&Trusted> {
-        self.opened.get(repository)?.as_ref().ok().map(Session::trusted)
+        self.opened.get(repository)?.as_ref().ok().map(Released::trusted)
     }
 
     /// Looks for a target as the map says, and brings it into memory.
@@ -264,10 +264,10 @@ impl<'r, S: Source> MapSession<'r, S> {
         mapping.repositories.iter().map(ask).collect()
     }
 
-    fn open(&mut self, name: &RepositoryName) -> Result<&mut Session<'r, S>, Arc<ClientError>> {
+    fn open(&mut self, name: &RepositoryName) -> Result<&mut Released<'r, S>, Arc<ClientError>> {
         let clients = &self.repositories.clients;
         let refresh = || match clients.get(name) {
-            Some(client) => client.refresh().map_err(Arc::new),
+            Some(client) => client.refresh().map(Session::release).map_err(Arc::new),
             None => Err(Arc::new(
                 SourceError::NoRepository { place: name.to_string(), what: "not in the map".to_owned() }.into(),
             )),
@@ -376,7 +376,7 @@ impl Signing<'_> {
 }
 
 /// A target that is listed without a known hash is listed wrong: nothing binds its bytes.
-fn find<S: Source>(session: &mut Session<'_, S>, path: &str) -> Result<Result<Found, Absence>, Arc<ClientError>> {
+fn find<S: Source>(session: &mut Released<'_, S>, path: &str) -> Result<Result<Found, Absence>, Arc<ClientError>> {
     let found = session.find(path).map_err(Arc::new)?;
     match &found {
         Ok(found) if found.file().hashes().sha256().is_none() && found.file().hashes().sha512().is_none() => {

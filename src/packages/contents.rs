@@ -1,16 +1,16 @@
-//! What is in a verified image: its files, and the package databases among them.
+//! What is in a verified image: its files, and the package databases and the users among them.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
 use super::check::{self, Beside, PackageChecks, PackageReport, Problem};
 use super::error::Unreadable;
-use super::installed::Installed;
-use super::overlay::{Origin, Tree};
+use super::installed::{self, Installed};
+use super::overlay::{Found, Origin, Tree};
 use super::vex::ImageProduct;
 use crate::digest::Sha256;
 use crate::image::VerifiedImage;
-use crate::image::contents::LayerContents;
+use crate::image::contents::{FileFacts, LayerContents};
 use crate::image::error::{ArchiveError, Code, Refusal};
 use crate::image::inventory::MeasuredInventory;
 use crate::image::read_at::ReadAt;
@@ -25,6 +25,8 @@ const REREAD_MAX: usize = 64;
 pub(crate) struct ImageContents<'c> {
     pub(crate) tree: Tree<'c>,
     pub(crate) installed: Installed,
+    /// `/etc/passwd`, wherever links lead to. `None` if there is no such file.
+    pub(crate) passwd: Result<Option<Arc<[u8]>>, Unreadable>,
 }
 
 impl<'c> ImageContents<'c> {
@@ -57,7 +59,14 @@ impl<'c> ImageContents<'c> {
                 .map_err(|error| Unreadable::new(error.to_string()))
         };
         let installed = Installed::of(&tree, &layers, &reread);
-        Ok(Self { tree, installed })
+        let passwd = match tree.resolve(installed::PASSWD) {
+            Some((_, Found::File { facts: FileFacts { content: Some(content), .. }, .. })) => {
+                Ok(Some(Arc::clone(content)))
+            }
+            Some((_, Found::File { origin, .. })) => reread(origin).map(Some),
+            _ => Ok(None),
+        };
+        Ok(Self { tree, installed, passwd })
     }
 
     /// Checks what is there against all that is signed beside the image under `name`.

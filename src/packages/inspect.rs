@@ -79,7 +79,7 @@ impl Inspected {
     ) -> Result<Self, SignableError> {
         let inventory = Inventory::scan_opened(archive, limits)?;
         let wanted = Wanted { digests: Digests::WithSha1, keep: &installed::keep };
-        let measured = inventory.measure_listing(limits, Some(&wanted), progress)?;
+        let measured = inventory.measure_listing(limits, Some(&wanted), None, progress)?;
         let claimed = measured.images().first().map(|image| image.names().to_vec()).unwrap_or_default();
         let names = subject.image.clone().map_or(claimed, |name| vec![name]);
         let shown = names.first().cloned();

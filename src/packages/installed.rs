@@ -31,6 +31,8 @@ const NDB: &[u8] = b"Packages.db";
 const BDB: &[u8] = b"Packages";
 /// Bytes of the files of one folder together. Links can make many of one file.
 const FOLDER_MAX: usize = 256 * 1024 * 1024;
+/// The users of the image.
+pub(crate) const PASSWD: &[u8] = b"etc/passwd";
 const OS_RELEASE: &[&[u8]] = &[b"etc/os-release", b"usr/lib/os-release"];
 
 /// A package database of an image, and what it says.
@@ -88,7 +90,11 @@ pub(crate) fn keep(path: &[u8]) -> Keep {
         return Keep::Content;
     }
     let in_dpkg = folder.strip_prefix(DPKG);
-    if matches!(in_dpkg, Some(b"/status.d" | b"/updates")) || APK.contains(&path) || OS_RELEASE.contains(&path) {
+    if matches!(in_dpkg, Some(b"/status.d" | b"/updates"))
+        || APK.contains(&path)
+        || OS_RELEASE.contains(&path)
+        || path == PASSWD
+    {
         return Keep::Content;
     }
     if RPM.contains(&folder) && is_rpm_file(name) {

@@ -34,6 +34,7 @@
 mod document;
 mod error;
 mod file;
+mod govern;
 mod rule;
 mod run;
 mod scope;
@@ -44,7 +45,8 @@ use std::path::{Path, PathBuf};
 use self::document::{Table, Text, Value};
 pub use self::error::{PolicyError, Position, Problem};
 pub use self::file::{MACHINE_POLICY, default_policy};
-pub use self::rule::{Authority, Contents, NodeTerms, Requirements, Rule, Unreachable};
+pub use self::govern::Governing;
+pub use self::rule::{Authority, Contents, NodeTerms, Rule, Unreachable};
 pub use self::run::RunLimits;
 pub use self::scope::{Scope, ScopeError};
 use crate::name::ImageName;

@@ -15,6 +15,7 @@ use crate::packages::check::{Mode, PackageChecks};
 use crate::packages::ignore::Glob;
 use crate::packages::severity::FailOn;
 use crate::template::TargetPaths;
+use crate::verify::Requirements;
 
 /// All that a policy says of the images of a scope.
 #[derive(Debug, Clone)]
@@ -50,16 +51,6 @@ pub enum Authority {
     },
     /// Several that must agree, by the map in this file.
     Map(PathBuf),
-}
-
-/// What an image must be besides signed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Requirements {
-    /// It must not run as user 0.
-    pub non_root: bool,
-    /// It must be built on this image, which has a tag or a digest.
-    pub base: Option<ImageName>,
 }
 
 /// How a node's verifier decides.
@@ -254,13 +245,14 @@ fn packages(table: &Table<'_, '_>) -> Result<PackageChecks, PolicyError> {
 
 fn requirements(table: &Table<'_, '_>) -> Result<Requirements, PolicyError> {
     let non_root = table.get("non-root").map(|value| value.boolean()).transpose()?.unwrap_or(false);
-    let Some(value) = table.get("base") else { return Ok(Requirements { non_root, base: None }) };
+    let demands = Requirements { non_root, ..Requirements::default() };
+    let Some(value) = table.get("base") else { return Ok(demands) };
     let expected = "HOST/REPOSITORY:TAG or HOST/REPOSITORY@sha256:HEX in full";
     let base = value.explained(expected, ImageName::parse)?;
     if base.to_string() != value.text(expected)? {
         return Err(value.wrong(format!("a name in full, such as \"{base}\"")));
     }
-    Ok(Requirements { non_root, base: Some(base) })
+    Ok(demands.with_base(base))
 }
 
 fn node(table: &Table<'_, '_>) -> Result<NodeTerms, PolicyError> {

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::report::{ArchiveReport, Exported, HandedOn, Loaded, MetadataReport, Report, RepositoryReport};
+use super::report::{
+    ArchiveReport, Exported, GovernedReport, HandedOn, Loaded, MetadataReport, Report, RepositoryReport,
+};
 use super::{Finding, Verdict};
 use crate::image::{BlobId, VerifiedImage, VerifiedLayer};
 use crate::packages::check::PackageReport;
@@ -17,6 +19,16 @@ impl Verdict {
         let json = Json::of(self);
         // Strings and integers with fixed keys: there is nothing in it that cannot be written.
         let mut text = serde_json::to_string_pretty(&json).unwrap_or_else(|_| UNWRITABLE.to_owned());
+        text.push('\n');
+        without_control(&text)
+    }
+}
+
+impl Verdict {
+    /// The same object in one line, with a newline at its end.
+    #[must_use]
+    pub fn to_json_compact(&self) -> String {
+        let mut text = serde_json::to_string(&Json::of(self)).unwrap_or_else(|_| UNWRITABLE.to_owned());
         text.push('\n');
         without_control(&text)
     }
@@ -57,10 +69,29 @@ pub(super) struct Json<'v> {
     images: Vec<JsonImage<'v>>,
     metadata: Option<&'v MetadataReport>,
     repositories: &'v [RepositoryReport],
+    policy: Vec<JsonGoverned<'v>>,
     packages: &'v PackageReport,
     loaded: Option<&'v Loaded>,
     exported: Option<&'v Exported>,
     findings: &'v [Finding],
+}
+
+/// Under which terms an image was verified.
+#[derive(Serialize)]
+struct JsonGoverned<'v> {
+    #[serde(flatten)]
+    governed: &'v GovernedReport,
+    /// Where it is not the `metadata` of the verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'v MetadataReport>,
+}
+
+impl<'v> JsonGoverned<'v> {
+    fn of(governed: &'v GovernedReport, report: &'v Report) -> Self {
+        let scope = governed.scope.as_deref();
+        let other = report.others.iter().find(|(source, _)| Some(source.as_str()) == scope);
+        Self { governed, metadata: other.map(|(_, metadata)| metadata) }
+    }
 }
 
 /// One of the images of a trusted archive.
@@ -128,6 +159,7 @@ impl<'v> Json<'v> {
             images: verdict.images().map(|image| JsonImage::of(image, report)).collect(),
             metadata: report.metadata.as_ref(),
             repositories: &report.repositories,
+            policy: report.governed.iter().map(|governed| JsonGoverned::of(governed, report)).collect(),
             packages: report.packages.first().map_or(&NOT_CHECKED, |(_, report)| report),
             loaded: report.handed_on.as_ref().and_then(HandedOn::loaded),
             exported: report.handed_on.as_ref().and_then(HandedOn::exported),

@@ -14,7 +14,7 @@ pub use self::finding::Finding;
 pub(crate) use self::finding::with_causes;
 pub(crate) use self::json::without_control;
 pub use self::record::{Event, Recorded};
-pub(crate) use self::report::{ArchiveReport, HandedOn, MetadataReport, Report, RepositoryReport};
+pub(crate) use self::report::{ArchiveReport, GovernedReport, HandedOn, MetadataReport, Report, RepositoryReport};
 pub use self::report::{Exported, Loaded};
 pub use self::vsa::{NoSummary, Summary};
 use crate::image::VerifiedImage;

@@ -19,6 +19,10 @@ pub(crate) struct Report {
     pub(crate) metadata: Option<MetadataReport>,
     /// By a map instead of one repository: those that were asked, in the order in which they were first asked.
     pub(crate) repositories: Vec<RepositoryReport>,
+    /// Where the images of one archive fall under several scopes of a policy: the metadata of the other repositories, by scope.
+    pub(crate) others: Vec<(String, MetadataReport)>,
+    /// Under which terms each image was verified, where that is worth telling.
+    pub(crate) governed: Vec<GovernedReport>,
     /// What was checked of the packages, by the name under which lists are signed.
     pub(crate) packages: Vec<(String, PackageReport)>,
     pub(crate) findings: Vec<Finding>,
@@ -26,6 +30,18 @@ pub(crate) struct Report {
     pub(crate) handed_on: Option<HandedOn>,
     /// Whether it would be "trusted", had what was asked for been written down.
     pub(crate) unrecorded: bool,
+}
+
+/// Under which terms an image was verified, and what it was found to be besides signed.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct GovernedReport {
+    pub(crate) image: String,
+    /// The scope of a policy, and its file.
+    pub(crate) scope: Option<String>,
+    /// The user that it runs as, who is not root. `None` if it was not asked.
+    pub(crate) user: Option<String>,
+    /// The image that it is built on. `None` if it was not asked.
+    pub(crate) base: Option<String>,
 }
 
 /// What became of an image after it was verified.

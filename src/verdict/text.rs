@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::report::{Exported, HandedOn, Loaded, MetadataReport, Report, RepositoryReport};
+use super::report::{Exported, GovernedReport, HandedOn, Loaded, MetadataReport, Report, RepositoryReport};
 use super::{Decision, Finding, Verdict};
 use crate::image::VerifiedImage;
 use crate::packages::advise::{AdvisoriesReport, SilencedReport};
@@ -53,6 +53,26 @@ impl fmt::Display for Verdict {
     }
 }
 
+impl Verdict {
+    /// The verdict in one line, with a newline at its end: the archive, then its images, or the first reason why it is not trusted.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let word = match self.decision {
+            Decision::Trusted(..) => "trusted",
+            Decision::Untrusted => "not trusted",
+            Decision::Undecided => "undecided",
+        };
+        let names: Vec<String> = self.images().map(|image| image.name().to_string()).collect();
+        let more =
+            |count: usize| if count > 1 { format!(", and {} more", count.saturating_sub(1)) } else { String::new() };
+        let why = match self.findings() {
+            [] => names.join(", "),
+            [first, ..] => format!("{} [{}]{}", first.message(), first.code(), more(self.findings().len())),
+        };
+        format!("{word}: {}: {why}\n", escaped(&self.report.archive.path))
+    }
+}
+
 impl Report {
     /// Of one kind at most [`SHOWN`], for an image can differ from a list in every file.
     fn write_findings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,6 +118,7 @@ impl Report {
             metadata.write(f)?;
         }
         self.write_repositories(f)?;
+        self.governed.iter().try_for_each(|governed| governed.write(f, images.len() > 1 || self.governed.len() > 1))?;
         self.packages.iter().try_for_each(|(_, packages)| packages.write(f))?;
         let checked = self.packages.iter().filter(|(_, packages)| packages.checked);
         match checked.map(|(_, packages)| packages.files.is_some()).reduce(|a, b| a && b) {
@@ -119,6 +140,22 @@ impl Report {
         let (agreeing, all) = (self.repositories.iter().filter(agrees).count(), self.repositories.len());
         writeln!(f, "  agreed by {agreeing} of {all} repositories, as the map demands")?;
         self.repositories.iter().try_for_each(|report| report.write(f))
+    }
+}
+
+impl GovernedReport {
+    fn write(&self, f: &mut fmt::Formatter<'_>, name_it: bool) -> fmt::Result {
+        let of = if name_it { format!(" (for {})", self.image) } else { String::new() };
+        if let Some(scope) = &self.scope {
+            writeln!(f, "  policy    {}{of}", escaped(scope))?;
+        }
+        if let Some(user) = &self.user {
+            writeln!(f, "  user      {}, who is not root{of}", escaped(user))?;
+        }
+        if let Some(base) = &self.base {
+            writeln!(f, "  base      {base}, whose layers are the first{of}")?;
+        }
+        Ok(())
     }
 }
 
