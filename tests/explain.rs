@@ -24,6 +24,10 @@ const PATH: &str = "registry.example/team/app/1.4/manifest.json";
 const TEAM: Signer = Signer(10);
 const OTHER: Signer = Signer(11);
 
+/// Changes a good case in one thing.
+type Edit = fn(&mut Repo);
+type EditSource = fn(&mut MemorySource);
+
 fn explain(repo: &Repo) -> Explanation {
     Explainer::new(NAME.parse().unwrap()).by_client(&client(repo, Store::in_memory()))
 }
@@ -157,7 +161,7 @@ fn whoever_was_asked_before_is_named_in_the_order_of_the_search() {
 #[test]
 fn what_a_thief_could_do_adds_up_over_the_roles_of_a_key() {
     let all = &["registry.example/*/*/*/*"];
-    let cases: &[(&str, fn(&mut Repo), &str, &[&str])] = &[
+    let cases: &[(&str, Edit, &str, &[&str])] = &[
         (
             "each role a key of its own",
             |_| {},
@@ -172,10 +176,8 @@ fn what_a_thief_could_do_adds_up_over_the_roles_of_a_key() {
         (
             "two of three for the root",
             |repo| {
-                drop(
-                    repo.rotate("root", &[ROOT, Signer(21), Signer(22)]).signed("root")["roles"]["root"]["threshold"] =
-                        json!(2),
-                )
+                repo.rotate("root", &[ROOT, Signer(21), Signer(22)]).signed("root")["roles"]["root"]["threshold"] =
+                    json!(2);
             },
             "targets",
             &[
@@ -188,7 +190,9 @@ fn what_a_thief_could_do_adds_up_over_the_roles_of_a_key() {
         ),
         (
             "timestamp and snapshot share a key",
-            |repo| drop(repo.rotate("snapshot", &[TIMESTAMP])),
+            |repo| {
+                repo.rotate("snapshot", &[TIMESTAMP]);
+            },
             "targets",
             &[
                 "1 of root: replace-everything",
@@ -198,19 +202,25 @@ fn what_a_thief_could_do_adds_up_over_the_roles_of_a_key() {
         ),
         (
             "one key for all but the root",
-            |repo| drop(repo.rotate("snapshot", &[TIMESTAMP]).rotate("targets", &[TIMESTAMP])),
+            |repo| {
+                repo.rotate("snapshot", &[TIMESTAMP]).rotate("targets", &[TIMESTAMP]);
+            },
             "targets",
             &["1 of root: replace-everything", "1 of timestamp+snapshot+targets: sign-anything mix-and-match"],
         ),
         (
             "the root's key signs targets as well",
-            |repo| drop(repo.rotate("targets", &[ROOT])),
+            |repo| {
+                repo.rotate("targets", &[ROOT]);
+            },
             "targets",
             &["1 of root+targets: replace-everything", "1 of timestamp: withhold", "1 of snapshot: "],
         ),
         (
             "two of two for targets, one of which is the timestamp's",
-            |repo| drop(repo.rotate("targets", &[TARGETS, TIMESTAMP])),
+            |repo| {
+                repo.rotate("targets", &[TARGETS, TIMESTAMP]);
+            },
             "targets",
             &[
                 "1 of root: replace-everything",
@@ -223,13 +233,15 @@ fn what_a_thief_could_do_adds_up_over_the_roles_of_a_key() {
         ),
     ];
     for (name, edit, role, expected) in cases {
-        let mut repo = signed_by(role, |repo| edit(repo));
+        let mut repo = signed_by(role, *edit);
         // A root that was edited after it was rotated is signed again.
         repo.write_role("root");
         let explanation = explain(&repo);
         assert_eq!(thefts(one(&explanation)), *expected, "{name}: {explanation}");
     }
-    let delegated = signed_by("team", |repo| drop(repo.delegate("targets", "team", all, &[TEAM, OTHER], true)));
+    let delegated = signed_by("team", |repo| {
+        repo.delegate("targets", "team", all, &[TEAM, OTHER], true);
+    });
     let explanation = explain(&delegated);
     let repository = one(&explanation);
     let expected = ["2 of team: ", "2 of team +1 team: sign-delegated(team)?"];
@@ -274,20 +286,30 @@ fn withholding_ends_when_the_first_role_expires_that_the_thief_cannot_sign() {
 #[test]
 fn what_should_be_looked_after_is_warned_of() {
     use WarningCode::{Expired, ExpiresSoon, NoSpareKey, RootThresholdOne, SharedKey, UnusableKeys};
-    let cases: &[(&str, fn(&mut Repo), &[WarningCode])] = &[
+    let cases: &[(&str, Edit, &[WarningCode])] = &[
         ("a root of one key", |_| {}, &[RootThresholdOne]),
         (
             "two of three",
             |repo| {
-                drop(
-                    repo.rotate("root", &[ROOT, Signer(21), Signer(22)]).signed("root")["roles"]["root"]["threshold"] =
-                        json!(2),
-                )
+                repo.rotate("root", &[ROOT, Signer(21), Signer(22)]).signed("root")["roles"]["root"]["threshold"] =
+                    json!(2);
             },
             &[],
         ),
-        ("two of two", |repo| drop(repo.rotate("root", &[ROOT, Signer(21)])), &[NoSpareKey]),
-        ("a shared key", |repo| drop(repo.rotate("snapshot", &[TIMESTAMP])), &[RootThresholdOne, SharedKey]),
+        (
+            "two of two",
+            |repo| {
+                repo.rotate("root", &[ROOT, Signer(21)]);
+            },
+            &[NoSpareKey],
+        ),
+        (
+            "a shared key",
+            |repo| {
+                repo.rotate("snapshot", &[TIMESTAMP]);
+            },
+            &[RootThresholdOne, SharedKey],
+        ),
         (
             "seven days left",
             |repo| repo.signed("targets")["expires"] = json!("2030-01-08T00:00:00Z"),
@@ -319,7 +341,7 @@ fn what_should_be_looked_after_is_warned_of() {
         ),
     ];
     for (name, edit, expected) in cases {
-        let mut repo = signed_by("targets", |repo| edit(repo));
+        let mut repo = signed_by("targets", *edit);
         repo.write_role("root");
         let client = client(&repo, Store::in_memory()).with_max_staleness(TimeDelta::days(2));
         let explanation = Explainer::new(NAME.parse().unwrap()).by_client(&client);
@@ -345,9 +367,10 @@ fn the_root_is_told_with_the_one_that_was_pinned() {
 
 #[test]
 fn what_cannot_be_found_out_is_not_told_as_an_answer() {
-    let repo =
-        signed_by("team", |repo| drop(repo.delegate("targets", "team", &["registry.example/*/*/*/*"], &[TEAM], true)));
-    let cases: &[(&str, fn(&mut MemorySource), Answer, u8, &str)] = &[
+    let repo = signed_by("team", |repo| {
+        repo.delegate("targets", "team", &["registry.example/*/*/*/*"], &[TEAM], true);
+    });
+    let cases: &[(&str, EditSource, Answer, u8, &str)] = &[
         ("all there", |_| {}, Answer::Signed, 0, ""),
         ("no timestamp", |s| s.forget("metadata/timestamp"), Answer::Undecided, 2, "repository-incomplete"),
         ("no delegated role", |s| s.forget("metadata/1.team"), Answer::Undecided, 2, "repository-incomplete"),

@@ -12,7 +12,7 @@ use crate::metadata::delegation::{DelegatedRole, Match};
 use crate::metadata::key::{Key, KeyId, PublicKey};
 use crate::metadata::roles::Targets;
 use crate::text::escaped;
-use crate::trust::{Absence, Asked, Found, Step, Trusted};
+use crate::trust::{Asked, Found, Step, Trusted};
 
 /// Who decides, in one repository.
 #[derive(Debug, Clone, Serialize)]
@@ -228,7 +228,9 @@ impl RepositoryExplanation {
         let (found, why) = match step {
             Ok(Step::Found(found)) => (Some(found), None),
             Ok(Step::Absent(absence)) => (None, Some(absence.to_string())),
-            Ok(Step::Need(request)) => (None, Some(Absence::RoleNotInSnapshot(request.role().clone()).to_string())),
+            Ok(Step::Need(request)) => {
+                (None, Some(format!("the role {} may sign it, and is not loaded", request.role())))
+            }
             Err(error) => (None, Some(error.to_string())),
         };
         let steps = found.as_ref().map_or_else(Vec::new, |found| steps(trusted, found));

@@ -179,7 +179,9 @@ impl RepositoryExplanation {
         for together in &self.together {
             let roles: Vec<String> = together.roles.iter().map(Holding::words).collect();
             write_line(f, 2, 4, &format!("with {}", roles.join(" and ")))?;
-            for power in &together.powers {
+            // Whoever can show clients anything that he signs has no need to mix what others signed.
+            let signs = together.powers.iter().any(|power| power.kind != PowerKind::MixAndMatch);
+            for power in together.powers.iter().filter(|power| !signs || power.kind != PowerKind::MixAndMatch) {
                 write_line(f, 4, 6, &power.words())?;
             }
         }
@@ -196,7 +198,10 @@ fn theft_reason(roles: &[Holding]) -> &'static str {
 
 impl Holding {
     fn words(&self) -> String {
-        format!("{} of the {} {} of {}", self.threshold, self.keys, keys(self.keys), name(&self.role))
+        match (self.threshold, self.keys) {
+            (1, 1) => format!("the key of {}", name(&self.role)),
+            (threshold, all) => format!("{threshold} of the {all} {} of {}", keys(all), name(&self.role)),
+        }
     }
 }
 
@@ -309,8 +314,9 @@ fn short(id: &str) -> String {
 pub(super) fn duration(seconds: i64) -> String {
     const UNITS: [(u64, &str); 4] = [(31_556_952, "years"), (86_400, "days"), (3600, "hours"), (60, "minutes")];
     let length = seconds.unsigned_abs();
-    let fits = UNITS.iter().find(|(unit, _)| length / unit >= 2);
-    let text = fits.map_or_else(|| format!("{length} seconds"), |(unit, word)| format!("{} {word}", length / unit));
+    let figures = UNITS.iter().filter_map(|(unit, word)| Some((length.checked_div(*unit)?, *word)));
+    let figure = figures.into_iter().find(|(figure, _)| *figure >= 2);
+    let text = figure.map_or_else(|| format!("{length} seconds"), |(figure, word)| format!("{figure} {word}"));
     if seconds < 0 { format!("{text} ago") } else { text }
 }
 
