@@ -30,6 +30,17 @@ pub struct DelegatedRole {
     paths: Paths,
 }
 
+/// What in a delegation makes it apply to a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    /// This path pattern.
+    Pattern(String),
+    /// The SHA-256 of the path, in hex, begins with this.
+    HashPrefix(String),
+    /// The path falls into this bin of several, by the SHA-256 of the path.
+    Bin,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Paths {
     Patterns(Vec<String>),
@@ -79,6 +90,15 @@ impl Delegations {
             Roles::Succinct(_) => &[],
         };
         roles.iter().map(|role| role.name.as_str())
+    }
+
+    /// Into how many bins the paths are divided; `None` if the roles are listed one by one.
+    #[must_use]
+    pub fn bins(&self) -> Option<u64> {
+        match &self.roles {
+            Roles::Listed(_) => None,
+            Roles::Succinct(succinct) => Some(succinct.count()),
+        }
     }
 
     /// The roles that may sign the file at `path`, in order of appearance, which is the order of priority [TUF 5.6.7.2].
@@ -141,6 +161,21 @@ impl DelegatedRole {
         }
     }
 
+    /// What makes this delegation apply to `path`; `None` if it does not. Of several patterns or prefixes, the first.
+    #[must_use]
+    pub fn matched_by(&self, path: &str) -> Option<Match> {
+        self.paths.matched_by(path)
+    }
+
+    /// The prefixes of the hashes of the paths that it may sign; none if it is by patterns, or a bin.
+    #[must_use]
+    pub fn hash_prefixes(&self) -> &[String] {
+        match &self.paths {
+            Paths::HashPrefixes(prefixes) => prefixes,
+            Paths::Patterns(_) | Paths::Bin => &[],
+        }
+    }
+
     /// Whether the search for a path that this delegation matches ends below this role [TUF 5.6.7.2.1].
     #[must_use]
     pub fn terminating(&self) -> bool {
@@ -161,6 +196,19 @@ fn read_role_name<'a>(at: At<'_>, name: &'a str) -> Result<&'a str, MetadataErro
 }
 
 impl Paths {
+    fn matched_by(&self, path: &str) -> Option<Match> {
+        match self {
+            Self::Patterns(patterns) => {
+                patterns.iter().find(|pattern| pattern_matches(pattern, path)).cloned().map(Match::Pattern)
+            }
+            Self::HashPrefixes(prefixes) => {
+                let hash = Sha256::of(path.as_bytes()).to_hex();
+                prefixes.iter().find(|prefix| hash.starts_with(prefix.as_str())).cloned().map(Match::HashPrefix)
+            }
+            Self::Bin => Some(Match::Bin),
+        }
+    }
+
     fn match_path(&self, path: &str) -> bool {
         match self {
             Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern_matches(pattern, path)),

@@ -39,9 +39,25 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// An entry of a `keys` object: a usable public key, or one that this version cannot use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key(Option<PublicKey>);
+/// An entry of a `keys` object: a usable public key, or one that this version cannot use. Two are equal if what they verify with is.
+#[derive(Debug, Clone)]
+pub struct Key {
+    public: Option<PublicKey>,
+    keytype: String,
+    scheme: String,
+    owner: Option<String>,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.public == other.public
+    }
+}
+
+impl Eq for Key {}
+
+/// Where the owner of a key stands, in order: that of tuf-on-ci, and the plain word. Neither is of the specification.
+const OWNER: [&str; 2] = ["x-tuf-on-ci-keyowner", "name"];
 
 /// A public key that can verify signatures. Two are equal if they are the same key, however each was written down.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,13 +83,37 @@ impl Key {
         let keyval = at.field("keyval")?;
         // Other key types keep other things in `keyval`; only that it is an object is common to all.
         let public = keyval.optional("public")?.and_then(|public| public.string().ok());
-        Ok(Self(public.and_then(|public| PublicKey::decode(keytype, scheme, public))))
+        let public = public.and_then(|public| PublicKey::decode(keytype, scheme, public));
+        let mut owner = None;
+        for field in OWNER {
+            // It decides nothing, so whatever else it may be is no error.
+            owner = owner.or(at.optional(field)?.and_then(|at| at.string().ok().map(str::to_owned)));
+        }
+        Ok(Self { public, keytype: keytype.to_owned(), scheme: scheme.to_owned(), owner })
     }
 
     /// The key, if this version can use it.
     #[must_use]
     pub fn usable(&self) -> Option<&PublicKey> {
-        self.0.as_ref()
+        self.public.as_ref()
+    }
+
+    /// Its type, as it stands in metadata.
+    #[must_use]
+    pub fn keytype(&self) -> &str {
+        &self.keytype
+    }
+
+    /// Its signature scheme, as it stands in metadata.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Whose it is, says whoever signed the file that lists it (`x-tuf-on-ci-keyowner`, or else `name`). Nothing is decided by it.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
     }
 }
 
@@ -275,7 +315,7 @@ mod tests {
             r#"{"keytype":"sigstore-oidc","scheme":"Fulcio","keyval":{"identity":"a@example","issuer":"https://issuer.example"}}"#,
         ] {
             let value = json::parse(text.as_bytes()).unwrap();
-            assert_eq!(Key::read(At::document(&value)).unwrap(), Key(None), "{text}");
+            assert_eq!(Key::read(At::document(&value)).unwrap().usable(), None, "{text}");
         }
     }
 

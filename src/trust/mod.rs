@@ -21,7 +21,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub use self::error::TrustError;
-pub use self::search::{Absence, Found, RoleRequest, Search, Step};
+pub use self::search::{Absence, Asked, Found, RoleRequest, Search, Step};
 pub use self::target::TargetCheck;
 use crate::digest::{Sha256, Sha512};
 use crate::limits::MetadataLimits;
@@ -95,6 +95,32 @@ impl Rules {
 pub struct Roots {
     root: Arc<Signed<Root>>,
     rules: Arc<Rules>,
+    chain: Vec<RootFile>,
+}
+
+/// Which file a root of the chain was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootFile {
+    version: u64,
+    sha256: Sha256,
+}
+
+impl RootFile {
+    fn of(root: &Signed<Root>) -> Self {
+        Self { version: root.version(), sha256: Sha256::of(root.bytes()) }
+    }
+
+    /// Its version, 1 or more.
+    #[must_use]
+    pub fn version(self) -> u64 {
+        self.version
+    }
+
+    /// The SHA-256 of the file as received.
+    #[must_use]
+    pub fn sha256(self) -> Sha256 {
+        self.sha256
+    }
 }
 
 /// What a new root means for what is remembered under the old one.
@@ -117,7 +143,7 @@ impl Roots {
     pub fn pin(bytes: &[u8], rules: Rules) -> Result<Self, TrustError> {
         let root = rules.parse::<Root>(&RoleName::Root, bytes)?;
         let root = root.verify_pinned().map_err(|below| threshold(&RoleName::Root, below))?;
-        Ok(Self { root: Arc::new(root), rules: Arc::new(rules) })
+        Ok(Self { chain: vec![RootFile::of(&root)], root: Arc::new(root), rules: Arc::new(rules) })
     }
 
     /// The newest root so far.
@@ -148,6 +174,7 @@ impl Roots {
 
         let lost = |role: fn(&Root) -> &RoleKeys| !usable_keys(&next, role).is_superset(&usable_keys(&self.root, role));
         let rotation = if lost(Root::timestamp) || lost(Root::snapshot) { Rotation::Forget } else { Rotation::Kept };
+        self.chain.push(RootFile::of(&next));
         self.root = Arc::new(next);
         Ok(rotation)
     }
@@ -159,7 +186,8 @@ impl Roots {
     /// [`TrustError::Expired`] of the last root alone; those before it may be.
     pub fn finish(self) -> Result<AfterRoot, TrustError> {
         self.rules.not_expired(&RoleName::Root, &self.root)?; // 5.3.10
-        Ok(AfterRoot { root: self.root, rules: self.rules, seen_timestamp: None, seen_snapshot: None })
+        let chain = Arc::from(self.chain);
+        Ok(AfterRoot { root: self.root, chain, rules: self.rules, seen_timestamp: None, seen_snapshot: None })
     }
 }
 
@@ -172,6 +200,7 @@ fn usable_keys(root: &Root, role: fn(&Root) -> &RoleKeys) -> BTreeSet<&PublicKey
 #[derive(Debug, Clone)]
 pub struct AfterRoot {
     root: Arc<Signed<Root>>,
+    chain: Arc<[RootFile]>,
     rules: Arc<Rules>,
     seen_timestamp: Option<Arc<Signed<Timestamp>>>,
     seen_snapshot: Option<Arc<Signed<Snapshot>>>,
@@ -334,12 +363,13 @@ impl AfterSnapshot {
     ///
     /// [`TrustError`], for the first check that fails.
     pub fn targets<'b>(&self, bytes: impl Into<Cow<'b, [u8]>>) -> Result<Trusted, TrustError> {
-        let AfterTimestamp { before: AfterRoot { root, rules, .. }, timestamp } = &self.before;
+        let AfterTimestamp { before: AfterRoot { root, chain, rules, .. }, timestamp } = &self.before;
         let targets = targets_file(&RoleName::Targets, bytes.into(), self.snapshot.targets(), rules, |file| {
             file.verify(root.targets(), root.keys())
         })?;
         Ok(Trusted {
             root: Arc::clone(root),
+            chain: Arc::clone(chain),
             timestamp: Arc::clone(timestamp),
             snapshot: Arc::clone(&self.snapshot),
             targets: Arc::new(targets),
@@ -369,6 +399,7 @@ fn targets_file(
 #[derive(Debug, Clone)]
 pub struct Trusted {
     root: Arc<Signed<Root>>,
+    chain: Arc<[RootFile]>,
     timestamp: Arc<Signed<Timestamp>>,
     snapshot: Arc<Signed<Snapshot>>,
     targets: Arc<Signed<Targets>>,
@@ -382,6 +413,12 @@ impl Trusted {
     #[must_use]
     pub fn root(&self) -> &Signed<Root> {
         &self.root
+    }
+
+    /// The roots that led to it: the pinned one first, the newest last. At least one.
+    #[must_use]
+    pub fn root_chain(&self) -> &[RootFile] {
+        &self.chain
     }
 
     /// The current timestamp.
@@ -411,6 +448,14 @@ impl Trusted {
     /// The delegated targets files that searches have loaded, by name of their role. One role has one file, whoever delegates to it.
     pub(crate) fn loaded(&self) -> impl Iterator<Item = (&str, &Signed<Targets>)> {
         self.delegated.iter().filter_map(|(role, by)| Some((role.as_str(), by.values().next()?.as_ref())))
+    }
+
+    /// The file of the top-level targets role, or of a delegated one that searches have loaded.
+    pub(crate) fn loaded_by_name(&self, role: &str) -> Option<&Signed<Targets>> {
+        if role == RoleName::Targets.as_str() {
+            return Some(&self.targets);
+        }
+        self.delegated.get(role)?.values().next().map(AsRef::as_ref)
     }
 
     /// The file of a role that has signed a target, as its search has found it.

@@ -132,7 +132,29 @@ pub struct Search<'t> {
     /// Roles yet to visit; the next one is last.
     pending: Vec<Pending>,
     visited: BTreeSet<String>,
+    asked: Vec<Asked>,
     end: Option<Step>,
+}
+
+/// A delegated role that a search has looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    role: String,
+    delegator: String,
+}
+
+impl Asked {
+    /// The role.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// The role through whose delegation it was reached.
+    #[must_use]
+    pub fn delegator(&self) -> &str {
+        &self.delegator
+    }
 }
 
 /// A delegation that matches the path.
@@ -147,10 +169,22 @@ struct Pending {
 impl<'t> Search<'t> {
     pub(super) fn new(trusted: &'t mut Trusted, path: &str) -> Self {
         let top = Arc::clone(&trusted.targets);
-        let mut search =
-            Self { trusted, path: path.to_owned(), pending: Vec::new(), visited: BTreeSet::new(), end: None };
+        let mut search = Self {
+            trusted,
+            path: path.to_owned(),
+            pending: Vec::new(),
+            visited: BTreeSet::new(),
+            asked: Vec::new(),
+            end: None,
+        };
         search.visit(&top, vec![RoleName::Targets]);
         search
+    }
+
+    /// The delegated roles that were looked into so far, in that order. The top-level targets role is always the first, and is not among them.
+    #[must_use]
+    pub fn asked(&self) -> &[Asked] {
+        &self.asked
     }
 
     /// Goes on until the target is found or ruled out, or a role is needed that was not loaded yet.
@@ -245,6 +279,7 @@ impl<'t> Search<'t> {
         let name = entered.role.name().to_owned();
         self.trusted.delegated.entry(name.clone()).or_default().insert(entered.delegator_name(), Arc::clone(file));
         self.visited.insert(name.clone());
+        self.asked.push(Asked { role: name.clone(), delegator: entered.delegator_name() });
         let mut chain = entered.above;
         chain.push(RoleName::Delegated(name));
         self.visit(file, chain);
