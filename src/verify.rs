@@ -411,7 +411,9 @@ fn signed_file<S: Source>(
     need: Need,
     metadata: &mut MetadataReport,
 ) -> Result<Option<Vec<u8>>, Stop> {
-    match session.find(path)? {
+    let found = session.find(path)?;
+    metadata.saw(session.trusted());
+    match found {
         Ok(found) => {
             metadata.signed_by(session.trusted(), &found);
             Ok(Some(session.fetch(&found)?))

@@ -66,7 +66,7 @@ impl Finding {
     }
 
     /// Why a repository's answer does not count.
-    pub(super) fn why_not(answer: &Answer) -> Option<Self> {
+    pub(crate) fn why_not(answer: &Answer) -> Option<Self> {
         match &answer.says {
             Says::Agrees(_) | Says::Signs(_) => None,
             Says::Differs(found) => Some(Self::signs_otherwise(found)),

@@ -44,7 +44,7 @@ static NOT_CHECKED: PackageReport = PackageReport::NOT_CHECKED;
 
 /// The shape of the JSON, in the order in which it is written.
 #[derive(Serialize)]
-struct Json<'v> {
+pub(super) struct Json<'v> {
     schema: &'static str,
     verdict: &'static str,
     image: Option<&'v str>,
@@ -112,7 +112,7 @@ struct JsonLayer {
 }
 
 impl<'v> Json<'v> {
-    fn of(verdict: &'v Verdict) -> Self {
+    pub(super) fn of(verdict: &'v Verdict) -> Self {
         let image = verdict.image();
         let report = &verdict.report;
         Self {

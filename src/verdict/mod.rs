@@ -5,14 +5,18 @@
 
 mod finding;
 mod json;
+mod record;
 mod report;
 mod text;
+mod vsa;
 
 pub use self::finding::Finding;
 pub(crate) use self::finding::with_causes;
 pub(crate) use self::json::without_control;
+pub use self::record::{Event, Recorded};
 pub(crate) use self::report::{ArchiveReport, HandedOn, MetadataReport, Report, RepositoryReport};
 pub use self::report::{Exported, Loaded};
+pub use self::vsa::{NoSummary, Summary};
 use crate::image::VerifiedImage;
 use crate::image::write::WriteError;
 
@@ -95,6 +99,20 @@ impl Verdict {
     #[must_use]
     pub fn not_loaded(self, code: &'static str, message: &str) -> Self {
         self.failed(Decision::Undecided, Finding::new(code, message))
+    }
+
+    /// What a verdict becomes when something that was to be kept of it could not be written. One that was "trusted" is "undecided" then, whatever has
+    /// become of the image; any other stays what it is, with one finding more.
+    ///
+    /// `code` is a stable kebab-case code, `message` is for people.
+    #[must_use]
+    pub fn not_recorded(mut self, code: &'static str, message: &str) -> Self {
+        self.report.findings.push(Finding::new(code, message));
+        if self.is_trusted() {
+            self.decision = Decision::Undecided;
+            self.report.unrecorded = true;
+        }
+        self
     }
 
     fn failed(self, decision: Decision, finding: Finding) -> Self {

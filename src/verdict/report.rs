@@ -4,7 +4,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::Finding;
-use crate::client::ClientError;
+use crate::client::{ClientError, metadata_name};
+use crate::digest::Sha256;
 use crate::map::{Answer, Says};
 use crate::packages::check::PackageReport;
 use crate::trust::{Found, Trusted};
@@ -23,6 +24,8 @@ pub(crate) struct Report {
     pub(crate) findings: Vec<Finding>,
     /// What became of the image after it was verified, if that was asked for.
     pub(crate) handed_on: Option<HandedOn>,
+    /// Whether it would be "trusted", had what was asked for been written down.
+    pub(crate) unrecorded: bool,
 }
 
 /// What became of an image after it was verified.
@@ -83,6 +86,9 @@ pub(crate) struct MetadataReport {
     pub(super) time: String,
     pub(super) roles: Vec<RoleReport>,
     pub(super) delegations: Vec<String>,
+    /// The files that it rests on, each by its name in the repository; the pinned root first.
+    #[serde(skip)]
+    pub(super) files: Vec<(String, Sha256)>,
 }
 
 /// One role file.
@@ -107,11 +113,33 @@ impl MetadataReport {
             row("snapshot", trusted.snapshot().version(), trusted.snapshot().expires()),
             row("targets", trusted.targets().version(), trusted.targets().expires()),
         ];
-        Self { time: shown(now), roles, delegations: Vec::new() }
+        let chain = trusted.root_chain().iter();
+        let mut files: Vec<_> = chain.map(|root| (format!("{}.root.json", root.version()), root.sha256())).collect();
+        let consistent = trusted.root().consistent_snapshot();
+        files.push(("timestamp.json".to_owned(), Sha256::of(trusted.timestamp().bytes())));
+        let name = metadata_name("snapshot", trusted.snapshot().version(), consistent);
+        files.push((name, Sha256::of(trusted.snapshot().bytes())));
+        let name = metadata_name("targets", trusted.targets().version(), consistent);
+        files.push((name, Sha256::of(trusted.targets().bytes())));
+        let mut report = Self { time: shown(now), roles, delegations: Vec::new(), files };
+        report.saw(trusted);
+        report
+    }
+
+    /// Notes the files that searches have loaded since: who was asked has a part in the answer, also who did not sign.
+    pub(crate) fn saw(&mut self, trusted: &Trusted) {
+        let consistent = trusted.root().consistent_snapshot();
+        for (role, file) in trusted.loaded() {
+            let name = metadata_name(role, file.version(), consistent);
+            if !self.files.iter().any(|(known, _)| *known == name) {
+                self.files.push((name, Sha256::of(file.bytes())));
+            }
+        }
     }
 
     /// Adds the roles that signed a target. The first target is the one whose delegations are shown.
     pub(crate) fn signed_by(&mut self, trusted: &Trusted, found: &Found) {
+        self.saw(trusted);
         let now = trusted.rules().start();
         let chain = found.delegations();
         for (delegator, role) in chain.iter().zip(chain.iter().skip(1)) {
@@ -183,6 +211,9 @@ impl RepositoryReport {
         let found = answer.says.found();
         if let (Some(metadata), Some(trusted), Some(found)) = (&mut report.metadata, trusted, found) {
             metadata.signed_by(trusted, found);
+        }
+        if let (Some(metadata), Some(trusted)) = (&mut report.metadata, trusted) {
+            metadata.saw(trusted);
         }
         report.answers.push(AnswerReport {
             target: target.to_owned(),

@@ -35,7 +35,14 @@ impl fmt::Display for Verdict {
             Decision::Undecided => {
                 writeln!(f, "undecided: {subject}")?;
                 self.report.write_findings(f)?;
-                match self.report.handed_on {
+                match &self.report.handed_on {
+                    handed_on if self.report.unrecorded => {
+                        handed_on.as_ref().map_or(Ok(()), |handed_on| handed_on.write(f))?;
+                        writeln!(
+                            f,
+                            "  the archive was found to be trusted, but what was to be kept of that is not written"
+                        )
+                    }
                     Some(_) => {
                         writeln!(f, "  the image was verified, but it is not certain that it was handed on whole")
                     }
