@@ -47,7 +47,7 @@
 //! [`verify`] is the paved road through all of it. Each stage can be used on its own: [`trust`] does no I/O, so an async program can
 //! drive it; [`client::Source`] brings a repository from elsewhere; [`map`] lets several repositories decide together; [`bundle`] carries what some
 //! images need across an air gap; [`template`] says where the files of an image are in repositories of other layouts; [`image`] checks
-//! an archive in memory, and [`image::write`](mod@image::write) hands on what was verified; [`packages`] reads package databases and lists, and compares them.
+//! an archive in memory, [`explain`] says who is trusted for a name, and [`image::write`](mod@image::write) hands on what was verified; [`packages`] reads package databases and lists, and compares them.
 //!
 //! # Features
 //!
@@ -68,6 +68,7 @@ pub mod bundle;
 pub mod client;
 pub mod digest;
 mod disk;
+pub mod explain;
 pub mod image;
 pub mod limits;
 pub mod map;
