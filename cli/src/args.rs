@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// Verify an image archive, and write exactly what was verified as a new archive
     #[command(after_help = EXPORT_HELP)]
     Export(Box<Export>),
+    /// Who is trusted for the name of an image: keys, thresholds, delegations, expiry, and what a thief of each key could do
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(Box<crate::explain::Explain>),
     /// List the packages and files of an image, for its publisher to sign. Says nothing about whether the image is trusted
     #[command(after_help = PACKAGES_HELP)]
     Packages(Box<Packages>),
@@ -56,6 +59,9 @@ const LOAD_HELP: &str = "Exit codes: 0 trusted and loaded, 1 not trusted, 2 coul
 Nothing is started unless the archive is trusted. What the loader prints goes to standard error.";
 const EXPORT_HELP: &str = "Exit codes: 0 trusted and written, 1 not trusted, 2 could not be decided, or not written. \
 A file takes its place only when it is whole.";
+
+const EXPLAIN_HELP: &str = "Exit codes: 0 the name is signed, 1 it is not, or a check of the metadata failed, 2 could not be found out. \
+No archive is looked at: plimsoll verify does that, by the same metadata.";
 
 const PACKAGES_HELP: &str = "Exit codes: 0 written, 1 the archive would not be trusted whatever is signed, 2 not written. \
 Of one image the list is the same at all times. Sign it beside the image: plimsoll repository add --packages packages.spdx.json ...";
@@ -239,6 +245,18 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "NAME=VALUE", value_parser = limit)]
     pub(crate) limit: Vec<Limit>,
 
+    /// Add the verdict, whatever it is, as one JSON line to this file. If that fails, exit code 0 is not given, and nothing is loaded
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+
+    /// Write a SLSA verification summary (an in-toto statement, unsigned) to this new file, unless the verdict is undecided
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vsa: Option<PathBuf>,
+
+    /// Who verifies, for the summary [default: the address of this project]
+    #[arg(long, value_name = "URI", value_parser = uri, requires = "vsa")]
+    pub(crate) vsa_verifier: Option<String>,
+
     /// What to print on standard output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -252,15 +270,24 @@ impl Verify {
 
     /// What the arguments say of every client.
     pub(crate) fn configure<S: Source>(&self, client: Client<S>) -> Client<S> {
-        let mut client = client.with_time_memory();
-        if let Some(time) = self.time {
-            client = client.with_time(time);
-        }
-        if let Some(max_staleness) = self.max_staleness {
-            client = client.with_max_staleness(max_staleness);
-        }
-        client
+        configure(client, self.time, self.max_staleness)
     }
+}
+
+/// What is said of every client.
+pub(crate) fn configure<S: Source>(
+    client: Client<S>,
+    time: Option<DateTime<Utc>>,
+    max_staleness: Option<TimeDelta>,
+) -> Client<S> {
+    let mut client = client.with_time_memory();
+    if let Some(time) = time {
+        client = client.with_time(time);
+    }
+    if let Some(max_staleness) = max_staleness {
+        client = client.with_max_staleness(max_staleness);
+    }
+    client
 }
 
 /// What of the packages in an image is checked.
@@ -368,6 +395,19 @@ fn limit(text: &str) -> Result<Limit, String> {
     let value = value.ok_or("not a number, alone or with KiB, MiB or GiB")?;
     ArchiveLimits::default().set(name, value).map_err(|e| e.to_string())?;
     Ok(Limit { name: name.to_owned(), value })
+}
+
+/// A scheme and something behind it, of the characters that are in an URI [RFC 3986 2].
+fn uri(text: &str) -> Result<String, String> {
+    let is_scheme = |scheme: &str| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    };
+    let is_uri = text.split_once(':').is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.is_empty());
+    if is_uri && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&b)) {
+        return Ok(text.to_owned());
+    }
+    Err("not a URI such as https://example.com/verifier".to_owned())
 }
 
 pub(crate) fn target_paths(text: &str) -> Result<TargetPaths, String> {

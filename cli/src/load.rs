@@ -19,6 +19,7 @@ use plimsoll::text::escaped;
 use plimsoll::verdict::{Loaded, Verdict};
 
 use crate::args::{Load, Loader, Tar, word};
+use crate::records::Records;
 use crate::{show, verify};
 
 /// How often a loader is asked whether it has ended while the archive is being written.
@@ -31,8 +32,9 @@ const KEPT: usize = 4096;
 const LINE: usize = 4096;
 
 /// The verdict on the archive, and on what the loader made of it.
-pub(crate) fn load(arguments: &Load) -> Result<Verdict, Box<Verdict>> {
-    let (verdict, archive) = verify(&arguments.verify)?;
+pub(crate) fn load(arguments: &Load, records: &Records<'_>) -> Result<Verdict, Box<Verdict>> {
+    let (verdict, archive) = verify(&arguments.verify, records)?;
+    let verdict = records.before_handing_on(verdict);
     let images: Vec<VerifiedImage> = verdict.images().cloned().collect();
     if images.is_empty() {
         return Ok(verdict);

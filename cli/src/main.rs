@@ -5,6 +5,7 @@
 
 mod args;
 mod bundle;
+mod explain;
 mod export;
 mod input;
 mod load;
@@ -13,6 +14,7 @@ mod output;
 mod packages;
 #[cfg(feature = "publish")]
 mod publish;
+mod records;
 mod repository;
 mod show;
 mod state;
@@ -27,22 +29,24 @@ use plimsoll::verdict::Verdict;
 use plimsoll::verify::Verifier;
 
 use crate::args::{Arguments, Command, Format, Verify};
+use crate::records::Records;
 
 fn main() -> ExitCode {
     match Arguments::try_parse() {
         Ok(Arguments { command: Command::Verify(arguments) }) => {
-            let verdict = verify(&arguments).map_or_else(|verdict| *verdict, |(verdict, _)| verdict);
+            let verdict = records::kept(&arguments, |records| verify(&arguments, records).map(|(verdict, _)| verdict));
             show::verdict(&verdict, arguments.format)
         }
         Ok(Arguments { command: Command::Load(arguments) }) => {
-            let verdict = load::load(&arguments).unwrap_or_else(|verdict| *verdict);
+            let verdict = records::kept(&arguments.verify, |records| load::load(&arguments, records));
             show::verdict(&verdict, arguments.verify.format)
         }
         Ok(Arguments { command: Command::Export(arguments) }) => {
-            let verdict = export::export(&arguments).unwrap_or_else(|verdict| *verdict);
+            let verdict = records::kept(&arguments.verify, |records| export::export(&arguments, records));
             let show = if export::is_standard_output(&arguments) { show::verdict_aside } else { show::verdict };
             show(&verdict, arguments.verify.format)
         }
+        Ok(Arguments { command: Command::Explain(arguments) }) => explain::explain(&arguments),
         Ok(Arguments { command: Command::Packages(arguments) }) => packages::packages(&arguments),
         Ok(Arguments { command: Command::Bundle(command) }) => bundle::bundle(&command),
         #[cfg(feature = "publish")]
@@ -55,14 +59,15 @@ fn main() -> ExitCode {
 
 /// The verdict on an archive, and the archive, opened once. `Err` holds a verdict that is not "trusted": there is no archive to check, or something
 /// that is needed before any check is not there.
-fn verify(arguments: &Verify) -> Result<(Verdict, Archive), Box<Verdict>> {
+fn verify(arguments: &Verify, records: &Records<'_>) -> Result<(Verdict, Archive), Box<Verdict>> {
     let path = arguments.archive.display().to_string();
     let not_started = |code, message: String| Box::new(Verdict::not_started(code, &message, &path));
 
     let packages = arguments.packages.checks().map_err(|e| not_started("usage", e))?;
     let mut verifier = match (&arguments.map, &arguments.root) {
         (Some(map), _) => {
-            Verifier::by_map(map::repositories(map, arguments).map_err(|(code, e)| not_started(code, e))?)
+            let repositories = map::repositories(map, arguments.store.as_deref(), |client| arguments.configure(client));
+            Verifier::by_map(repositories.map_err(|(code, e)| not_started(code, e))?)
         }
         (None, Some(root)) => {
             let root = input::root(root).map_err(|e| not_started("pinned-root-unreadable", e))?;
@@ -91,7 +96,11 @@ fn verify(arguments: &Verify) -> Result<(Verdict, Archive), Box<Verdict>> {
     }
 
     match input::archive(&arguments.archive, &limits) {
-        (Ok(archive), shown) => Ok((verifier.verify_opened(&archive, &shown), archive)),
+        (Ok(archive), shown) => {
+            let verdict = verifier.verify_opened(&archive, &shown);
+            records.refused(&verdict, &archive);
+            Ok((verdict, archive))
+        }
         (Err(error), shown) => Err(Box::new(verifier.not_opened(error, &shown))),
     }
 }
@@ -106,6 +115,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     show::diagnostic(&show::printable(&text));
     if asked_for_json() {
         let message = show::first_line(&text);
+        if std::env::args_os().nth(1).is_some_and(|command| command == "explain") {
+            return explain::usage(&message);
+        }
         let verdict = Verdict::not_started("usage", &message, "");
         let show = if export::asked_for_standard_output() { show::verdict_aside } else { show::verdict };
         return show(&verdict, Format::Json);
@@ -126,6 +138,7 @@ fn asked_for_help_alone() -> bool {
         "verify",
         "load",
         "export",
+        "explain",
         "packages",
         "bundle",
         "create",

@@ -5,28 +5,28 @@ use std::path::{Path, PathBuf};
 use plimsoll::client::{Client, Mirrors, Source, SourceError, Store};
 use plimsoll::map::{Location, PinnedMap, PinnedRepository, Repositories};
 
-use crate::args::Verify;
 use crate::{repository, show, state};
 
 /// Reads the map and what is pinned beside it. An error comes with its code.
 pub(crate) fn repositories(
     file: &Path,
-    arguments: &Verify,
+    store: Option<&Path>,
+    configure: impl Fn(Client<Box<dyn Source>>) -> Client<Box<dyn Source>>,
 ) -> Result<Repositories<Box<dyn Source>>, (&'static str, String)> {
     let pinned = PinnedMap::read(file).map_err(|e| (e.code(), show::chain(&e)))?;
-    let stores = pinned.repositories().iter().map(|repository| store(repository, arguments.store.as_deref()));
+    let stores = pinned.repositories().iter().map(|repository| store_of(repository, store));
     let stores: Vec<PathBuf> = stores.collect::<Result<_, _>>().map_err(|e| ("usage", e))?;
     let mut stores = stores.into_iter();
     Ok(Repositories::new(&pinned, |repository| {
         let store = stores.next().map_or_else(Store::in_memory, Store::folder);
         let locations = repository.locations().iter().cloned().map(|location| move || open(&location));
         let source: Box<dyn Source> = Box::new(Mirrors::new(locations));
-        arguments.configure(Client::new(repository.root(), source, store))
+        configure(Client::new(repository.root(), source, store))
     }))
 }
 
 /// By name below `--store`, in a folder that no file of a single repository's store is called; else by root, as for one repository.
-fn store(repository: &PinnedRepository, folder: Option<&Path>) -> Result<PathBuf, String> {
+fn store_of(repository: &PinnedRepository, folder: Option<&Path>) -> Result<PathBuf, String> {
     match folder {
         Some(folder) => Ok(folder.join("repositories").join(repository.name().as_str())),
         None => state::default_store(repository.root()),

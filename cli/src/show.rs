@@ -37,6 +37,18 @@ fn print(verdict: &Verdict, format: Format, mut to: impl Write + IsTerminal) -> 
     }
 }
 
+/// Prints an answer on standard output. One that nobody could read counts as undecided.
+pub(crate) fn text(text: &str, exit_code: u8) -> ExitCode {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::from(exit_code),
+        Err(e) => {
+            diagnostic(&format!("plimsoll: cannot print the answer: {e}\n"));
+            ExitCode::from(if exit_code == 0 { 2 } else { exit_code })
+        }
+    }
+}
+
 /// Help or version, on standard output.
 pub(crate) fn help(text: &clap::Error) -> ExitCode {
     match text.print() {
