@@ -132,7 +132,7 @@ fn what_cannot_be_reached_is_undecided_and_named_without_its_password() {
 fn one_place_or_two_and_not_both() {
     let place = samples("good");
     let cases: &[(&[&str], &str)] = &[
-        (&[], "--repository <DIR_OR_URL>"),
+        (&[], "--repository DIR_OR_URL"),
         (&["--metadata", &place], "--targets <DIR_OR_URL>"),
         (&["--targets", &place], "--metadata <DIR_OR_URL>"),
         (&["--repository", &place, "--metadata", &place, "--targets", &place], "cannot be used with"),
@@ -140,7 +140,8 @@ fn one_place_or_two_and_not_both() {
     ];
     for (arguments, expected) in cases {
         let output = verify("usage", arguments);
-        assert!(text(&output.stderr).contains(expected), "{arguments:?}: {}", text(&output.stderr));
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(said.contains(expected), "{arguments:?}: {said}");
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
 }
