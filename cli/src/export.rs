@@ -16,21 +16,24 @@ use plimsoll::verdict::{Exported, Verdict};
 
 use crate::args::{Export, Form, word};
 use crate::output;
-use crate::records::Records;
+use crate::records::{self, Records};
 use crate::verify::verify;
 
 /// The verdict on the archive, and on the new one.
-pub(crate) fn export(arguments: &Export, records: &Records<'_>) -> Result<Verdict, Box<Verdict>> {
+pub(crate) fn export(arguments: &Export, kept: &Records<'_>) -> Result<Verdict, Box<Verdict>> {
     let shown = arguments.archive.display().to_string();
     let not_started = |code, message: &str| Box::new(Verdict::not_started(code, message, &shown));
+    if records::is_the_record(&arguments.how, &arguments.output) {
+        return Err(not_started("usage", "the new archive would take the place of the record"));
+    }
     if is_standard_output(arguments) {
         usable(arguments).map_err(|message| not_started("usage", message))?;
     } else {
         // Before the archive is read, which may take long. Nothing depends on it: the file gets its name only if that is free.
         free(arguments).map_err(|message| not_started("output-exists", &message))?;
     }
-    let (verdict, archive) = verify(&arguments.archive, &arguments.how, records)?;
-    let verdict = records.before_handing_on(verdict);
+    let (verdict, archive) = verify(&arguments.archive, &arguments.how, kept)?;
+    let verdict = kept.before_handing_on(verdict);
     let images: Vec<VerifiedImage> = verdict.images().cloned().collect();
     if images.is_empty() {
         return Ok(verdict);

@@ -228,11 +228,32 @@ fn has_still_its_name(_: &File, _: &Path) -> bool {
     true
 }
 
-/// A line added to an archive, or to a script, helps nobody: what is there already must look like a record.
+/// A line added to an archive, or to a root, helps nobody: what is there already must begin as a record does, or as one that was cut in its first line.
 fn is_record(file: &File) -> io::Result<()> {
-    let mut first = [0; 1];
-    let n = file.read_at(&mut first, 0)?;
-    if n == 0 || first == *b"{" { Ok(()) } else { Err(io::Error::other("what is in it is no record of verdicts")) }
+    const START: &[u8] = b"{\"recorded\":";
+    let mut first = [0; START.len()];
+    let n = read_full(file, &mut first)?;
+    let is_start = first.get(..n).is_some_and(|first| START.starts_with(first));
+    if is_start { Ok(()) } else { Err(io::Error::other("what is in it is no record of verdicts")) }
+}
+
+/// As many of the first bytes as there are and fit.
+fn read_full(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut n = 0_usize;
+    while let Some(rest) = buffer.get_mut(n..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, u64::try_from(n).unwrap_or(u64::MAX))? {
+            0 => break,
+            more => n = n.saturating_add(more),
+        }
+    }
+    Ok(n)
+}
+
+/// Whether the record would be replaced by what is written to `output`.
+pub(crate) fn is_the_record(arguments: &How, output: &Path) -> bool {
+    let Some(record) = &arguments.record else { return false };
+    let whole = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    whole(record) == whole(output)
 }
 
 fn last_byte(file: &File) -> io::Result<Option<u8>> {

@@ -151,6 +151,7 @@ fn what_cannot_be_a_record_makes_no_verdict_and_is_left_alone() {
     symlink("victim", folder.join("link")).unwrap();
     symlink("nothing", folder.join("dangling")).unwrap();
     fs::write(folder.join("archive.tar"), "no record").unwrap();
+    fs::write(folder.join("root.json"), "{\"signatures\": []}").unwrap();
     assert!(Command::new("mkfifo").arg(folder.join("fifo")).status().unwrap().success());
     fs::create_dir(folder.join("folder")).unwrap();
     let cases = [
@@ -160,6 +161,7 @@ fn what_cannot_be_a_record_makes_no_verdict_and_is_left_alone() {
         ("/dev/null", "cannot write the record \"/dev/null\": not a regular file"),
         ("folder", "cannot write the record \"folder\": Is a directory (os error 21)"),
         ("archive.tar", "cannot write the record \"archive.tar\": what is in it is no record of verdicts"),
+        ("root.json", "cannot write the record \"root.json\": what is in it is no record of verdicts"),
         ("no/such/folder", "cannot write the record \"no/such/folder\": No such file or directory (os error 2)"),
         ("-", "standard output is for the verdict: name a file as the record"),
     ];
@@ -174,6 +176,7 @@ fn what_cannot_be_a_record_makes_no_verdict_and_is_left_alone() {
     }
     assert_eq!(fs::read_to_string(folder.join("victim")).unwrap(), "{\"a\":1}\n");
     assert_eq!(fs::read_to_string(folder.join("archive.tar")).unwrap(), "no record");
+    assert_eq!(fs::read_to_string(folder.join("root.json")).unwrap(), "{\"signatures\": []}");
     assert!(!folder.join("nothing").exists() && !folder.join("-").exists() && !folder.join("loaded.tar").exists());
 }
 
@@ -181,12 +184,12 @@ fn what_cannot_be_a_record_makes_no_verdict_and_is_left_alone() {
 fn a_line_that_was_cut_is_never_joined_to() {
     let folder = folder("cut");
     let record = folder.join("record.jsonl");
-    fs::write(&record, "{\"verdict\":\"untrusted\"}\n{\"verdict\":\"untr").unwrap();
+    fs::write(&record, "{\"recorded\":1}\n{\"recorded\":\"2030").unwrap();
     assert_eq!(run(&folder, "verify", GOOD, &["--record", "record.jsonl"]).status.code(), Some(0));
     assert_eq!(run(&folder, "verify", GOOD, &["--record", "record.jsonl"]).status.code(), Some(0));
     let all = fs::read_to_string(&record).unwrap();
     let all: Vec<&str> = all.lines().collect();
-    assert_eq!((all.len(), all[1]), (4, "{\"verdict\":\"untr"));
+    assert_eq!((all.len(), all[1]), (4, "{\"recorded\":\"2030"));
     for line in [all[2], all[3]] {
         assert_eq!(serde_json::from_str::<Value>(line).unwrap()["verdict"], "trusted");
     }
@@ -209,7 +212,7 @@ fn a_full_disk_makes_no_success_and_nothing_is_loaded() {
             .arg(plimsoll.get_program());
         shell.args(plimsoll.get_args()).output().unwrap()
     };
-    fs::write(&record, format!("{{\"padding\":\"{}\"}}\n", "x".repeat(44 * 512 - 600))).unwrap();
+    fs::write(&record, format!("{{\"recorded\":\"{}\"}}\n", "x".repeat(44 * 512 - 600))).unwrap();
     for command in ["verify", "load"] {
         let output = limited(command);
         let out = text(&output.stdout);
@@ -240,6 +243,29 @@ fn a_record_that_fails_after_the_image_was_loaded_is_no_success() {
     // An archive that is not trusted stays that, and the record is missed as well.
     let output = run(&folder, "verify", BAD, &["--image", IMAGE, "--format", "json"]);
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_record_that_was_cut_in_its_first_bytes_is_gone_on_with() {
+    let folder = folder("first");
+    for (n, start) in ["", "{", "{\"record", "{\"recorded\":\"20"].iter().enumerate() {
+        let name = format!("{n}.jsonl");
+        fs::write(folder.join(&name), start).unwrap();
+        assert_eq!(run(&folder, "verify", GOOD, &["--record", &name]).status.code(), Some(0), "{start}");
+        let all = fs::read_to_string(folder.join(&name)).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(all.lines().last().unwrap()).unwrap()["verdict"], "trusted");
+    }
+}
+
+#[test]
+fn an_export_does_not_take_the_place_of_the_record() {
+    let folder = folder("place");
+    assert_eq!(run(&folder, "verify", GOOD, &["--record", "record.jsonl"]).status.code(), Some(0));
+    let more = ["--record", "record.jsonl", "--force", "-o", "./record.jsonl"];
+    let output = run(&folder, "export", GOOD, &more);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stdout).contains("the new archive would take the place of the record [usage]"));
+    assert_eq!(lines(&folder.join("record.jsonl")).len(), 2);
 }
 
 #[test]

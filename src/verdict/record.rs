@@ -62,7 +62,8 @@ impl Verdict {
 }
 
 /// Never "trusted".
-const UNWRITABLE: &str = r#"{"event":"verdict","schema":"plimsoll/verdict/v1","verdict":"undecided","findings":[]}"#;
+const UNWRITABLE: &str =
+    r#"{"recorded":null,"event":"verdict","schema":"plimsoll/verdict/v1","verdict":"undecided","findings":[]}"#;
 
 #[cfg(test)]
 mod tests {
