@@ -320,6 +320,11 @@ fn each_error_names_line_column_and_key_and_what_was_expected_and_found() {
             scope("non-root = true\nrun.root = true"),
             format!("5:1: {KEY}.non-root: contradicts run: with root = true, run.json may say user 0"),
         ),
+        (
+            "local metadata in place of several repositories",
+            format!("{head}map = \"m.json\"\nnode.unreachable = \"1h\""),
+            format!("4:1: {KEY}.node: contradicts map: what several repositories agree on is not decided by local metadata, so unreachable can only be \"refuse\""),
+        ),
         ("run is no table", scope("run = 1"), format!("5:7: {KEY}.run: expected a table, found 1")),
         (
             "an unknown limit",
@@ -480,7 +485,7 @@ fn a_policy_that_others_may_write_is_not_read() {
             Some(found) => {
                 let error = got.unwrap_err();
                 let text = format!(
-                    "the policy \"{shown}\" can be changed by others: expected a mode that lets its owner alone write, such as 0644, found {found}"
+                    "\"{shown}\" can be changed by others: expected a mode that lets its owner alone write, such as 0644, found {found}"
                 );
                 assert_eq!((error.code(), error.to_string()), ("policy-exposed", text));
             }

@@ -46,6 +46,12 @@ pub(crate) enum Command {
     /// Carry what some images need, and their archives, across an air gap
     #[command(subcommand)]
     Bundle(Box<crate::bundle::BundleCommand>),
+    /// Look at the policy: which repository, root and checks the images of a name need
+    #[command(subcommand)]
+    Policy(Box<crate::policy::PolicyCommand>),
+    /// Prove on a node that containerd asks plimsoll-verifier before it pulls an image
+    #[command(after_help = crate::doctor::HELP)]
+    Doctor(Box<crate::doctor::Doctor>),
     /// Write a TUF repository: sign images, delegate, rotate keys
     #[cfg(feature = "publish")]
     #[command(subcommand)]

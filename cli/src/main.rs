@@ -6,6 +6,7 @@
 mod args;
 mod authority;
 mod bundle;
+mod doctor;
 mod explain;
 mod export;
 mod input;
@@ -13,6 +14,7 @@ mod load;
 mod map;
 mod output;
 mod packages;
+mod policy;
 #[cfg(feature = "publish")]
 mod publish;
 mod records;
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         Ok(Arguments { command: Command::Explain(arguments) }) => explain::explain(&arguments),
         Ok(Arguments { command: Command::Packages(arguments) }) => packages::packages(&arguments),
         Ok(Arguments { command: Command::Bundle(command) }) => bundle::bundle(&command),
+        Ok(Arguments { command: Command::Policy(command) }) => policy::policy(&command),
+        Ok(Arguments { command: Command::Doctor(arguments) }) => doctor::doctor(&arguments),
         #[cfg(feature = "publish")]
         Ok(Arguments { command: Command::Repository(command) }) => publish::repository(&command),
         #[cfg(feature = "publish")]
@@ -79,7 +83,10 @@ an archive whose name starts with a hyphen goes after --\n";
 /// An archive may be called `-h.tar`. Exit code 0 means "trusted", so it must not come from a name that only looks like an option.
 fn asked_for_help_alone() -> bool {
     // Of these, exit code 0 says nothing about an image.
-    if std::env::args_os().nth(1).is_some_and(|command| command == "repository" || command == "key") {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|command| ["repository", "key", "policy", "doctor"].iter().any(|c| command == *c))
+    {
         return true;
     }
     let alone = [

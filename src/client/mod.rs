@@ -13,7 +13,9 @@ pub(crate) mod driver;
 mod http;
 mod mirrors;
 mod place;
+mod remembered;
 mod source;
+mod state;
 mod store;
 #[cfg(feature = "tough")]
 mod tough;
@@ -27,7 +29,9 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 pub use self::http::HttpSource;
 pub use self::mirrors::Mirrors;
 pub use self::place::{Location, Place};
+pub use self::remembered::Remembered;
 pub use self::source::{DirSource, Source, SourceError};
+pub use self::state::{NoStateFolder, default_store};
 pub use self::store::{LockedStore, Store, StoreError};
 #[cfg(feature = "tough")]
 pub use self::tough::ToughSource;
@@ -181,6 +185,11 @@ impl<S: Source> Client<S> {
     #[must_use]
     pub fn with_lock_wait(self, wait: Duration) -> Self {
         Self { lock_wait: wait, ..self }
+    }
+
+    /// What was trusted.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Where the files come from.
@@ -340,6 +349,11 @@ impl<S: Source> Client<S> {
         let recent = |seen: DateTime<Utc>| now.signed_duration_since(seen) < TimeDelta::minutes(1);
         if self.uses_clock() && !highest_time_seen(store)?.is_some_and(recent) {
             store.write(CLOCK, shown(&now).as_bytes())?;
+        }
+        // Unlike the highest time seen, this one may go back: with a clock that was ahead, it is not known when the last refresh was.
+        let is_recent = |last: DateTime<Utc>| last <= now && recent(last);
+        if self.uses_clock() && !store.read(REFRESHED, 64)?.and_then(|bytes| time_of(&bytes)).is_some_and(is_recent) {
+            store.write(REFRESHED, shown(&now).as_bytes())?;
         }
         Ok(())
     }
@@ -504,9 +518,15 @@ const PINNED: &str = "pinned";
 const FORGET: &str = "forget";
 /// The highest time at which a refresh succeeded.
 const CLOCK: &str = "clock";
+/// When the last refresh succeeded, to the minute; as the highest time seen, it is kept only by a client with a memory for time.
+const REFRESHED: &str = "refreshed";
 
 /// The stored files of the roots between the pinned one and the newest.
 fn stored_root(version: u64) -> String {
+    stored_root_file(&version.to_string())
+}
+
+fn stored_root_file(version: &str) -> String {
     format!("roots/{version}")
 }
 
@@ -527,8 +547,11 @@ fn forget_signed_by_old_keys(store: &mut LockedStore<'_>) -> Result<(), StoreErr
 }
 
 fn highest_time_seen(store: &LockedStore<'_>) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let bytes = store.read(CLOCK, 64)?;
-    Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok()))
+    Ok(store.read(CLOCK, 64)?.and_then(|bytes| time_of(&bytes)))
+}
+
+fn time_of(bytes: &[u8]) -> Option<DateTime<Utc>> {
+    std::str::from_utf8(bytes).ok()?.trim().parse().ok()
 }
 
 fn role_file(request: &RoleRequest, root: &Root) -> String {

@@ -2,7 +2,7 @@
 //!
 //! What it holds: the trusted files under unversioned names (`root.json`, `timestamp.json`, `snapshot.json`, `targets.json`, delegated
 //! roles percent-encoded), byte for byte as received; the roots between the pinned one and the newest in `roots/`; the root that it was
-//! first used with in `pinned`; the highest time seen in `clock`.
+//! first used with in `pinned`; the highest time seen in `clock`; when the last refresh ended in `refreshed`.
 //!
 //! Rules:
 //! - Nothing in it is believed. The client verifies all of it again on load, so a damaged store costs a download and no more.
@@ -25,7 +25,7 @@ const TEMPORARY: &str = ".new-";
 /// Short beside a refresh, long beside an attempt.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
-type Files = BTreeMap<String, Vec<u8>>;
+pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
 /// A place for trusted metadata between refreshes.
 #[derive(Debug)]
@@ -76,21 +76,26 @@ impl Store {
     }
 
     /// A copy in memory: what a refresh would do to this store can be seen there, and leaves it as it is. A folder that there is not is an empty store.
+    /// A file longer than `limit` bytes counts as missing.
     ///
     /// # Errors
     ///
     /// As [`lock`](Self::lock), and if a file of it cannot be read.
-    pub(crate) fn copy_in_memory(&self, wait: Duration, limit: u64) -> Result<Self, StoreError> {
-        let mut copy = Files::new();
+    pub fn copy_in_memory(&self, wait: Duration, limit: u64) -> Result<Self, StoreError> {
+        Ok(Self(Place::Memory(Mutex::new(self.files(wait, limit)?))))
+    }
+
+    pub(super) fn files(&self, wait: Duration, limit: u64) -> Result<Files, StoreError> {
+        let mut files = Files::new();
         if !matches!(&self.0, Place::Folder(path) if !path.exists()) {
             let store = self.lock(wait)?;
             for name in store.names()? {
                 if let Some(bytes) = store.read(&name, limit)? {
-                    copy.insert(name, bytes);
+                    files.insert(name, bytes);
                 }
             }
         }
-        Ok(Self(Place::Memory(Mutex::new(copy))))
+        Ok(files)
     }
 
     /// Takes the lock, waiting for at most `wait`.

@@ -29,7 +29,7 @@ impl<'t> Text<'t> {
     }
 
     pub(super) fn wrong(self, at: usize, key: String, problem: Problem) -> PolicyError {
-        PolicyError::Malformed { file: String::new(), at: self.position(at), key, problem }
+        PolicyError::Malformed { file: String::new(), at: self.position(at), key, problem: Box::new(problem) }
     }
 }
 
@@ -60,7 +60,8 @@ impl<'d, 't> Table<'d, 't> {
         known: &[&str],
     ) -> Result<Self, PolicyError> {
         let this = Self { text, path, at, table };
-        for key in table.keys().filter(|key| !known.iter().any(|known| known == key.get_ref())) {
+        let unknown = table.keys().find(|key| !known.iter().any(|known| known == key.get_ref()));
+        if let Some(key) = unknown {
             let expected = match nearest(key.get_ref(), known) {
                 Some(near) => quoted(near).to_string(),
                 None => format!("one of {}", known.join(", ")),

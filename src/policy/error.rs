@@ -25,8 +25,8 @@ impl fmt::Display for Position {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// The file could not be read.
-    #[error("cannot read the policy {}", quoted(.file))]
+    /// The file, or a root that it pins, could not be read.
+    #[error("cannot read {}", quoted(.file))]
     Unreadable {
         /// The file.
         file: String,
@@ -34,7 +34,7 @@ pub enum PolicyError {
         source: io::Error,
     },
     /// Somebody else than its owner, or than who reads it, may write the file: whoever can do that decides what is trusted.
-    #[error("the policy {} can be changed by others: {why}", quoted(.file))]
+    #[error("{} can be changed by others: {why}", quoted(.file))]
     Exposed {
         /// The file.
         file: String,
@@ -51,7 +51,7 @@ pub enum PolicyError {
         /// The key, with those above it: `scope."registry.example/team".max-staleness`. Empty where the text is no TOML.
         key: String,
         /// What was expected, and found.
-        problem: Problem,
+        problem: Box<Problem>,
     },
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Policy, PolicyError};
-use crate::limits::POLICY_FILE;
+use crate::limits::{MetadataLimits, POLICY_FILE};
 
 /// The machine's policy.
 pub const MACHINE_POLICY: &str = "/etc/plimsoll/policy.toml";
@@ -39,27 +39,44 @@ impl Policy {
     /// neither this user nor root; [`PolicyError::Malformed`].
     pub fn read(path: &Path) -> Result<Self, PolicyError> {
         let file = path.display().to_string();
-        let unreadable = |source| PolicyError::Unreadable { file: file.clone(), source };
-        // Looked at before it is opened: opening a FIFO would wait for ever.
-        if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(unreadable(io::Error::other("not a regular file")));
-        }
-        let opened = File::open(path).map_err(unreadable)?;
-        let found = opened.metadata().map_err(unreadable)?;
-        if let Some(why) = exposure(&found) {
-            return Err(PolicyError::Exposed { file, why });
-        }
-        let mut bytes = Vec::new();
-        opened.take(POLICY_FILE.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
-        if u64::try_from(bytes.len()).map_or(true, |n| n > POLICY_FILE) {
-            return Err(unreadable(io::Error::other(format!("longer than {POLICY_FILE} bytes"))));
-        }
-        let text = String::from_utf8(bytes)
-            .map_err(|e| unreadable(io::Error::other(format!("not UTF-8 at byte {}", e.utf8_error().valid_up_to()))))?;
+        let text = String::from_utf8(guarded(path, POLICY_FILE)?).map_err(|e| {
+            let at = e.utf8_error().valid_up_to();
+            PolicyError::Unreadable { file: file.clone(), source: io::Error::other(format!("not UTF-8 at byte {at}")) }
+        })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let policy = Self::parse(&text, folder).map_err(|error| error.in_file(&file))?;
         Ok(Self { file: Some(path.to_path_buf()), ..policy })
     }
+}
+
+/// Reads the pinned root that a rule names. It decides as much as the policy does, so it is held to the same: others must not be able to write it.
+///
+/// # Errors
+///
+/// [`PolicyError::Unreadable`], also if it is longer than [`MetadataLimits::root`]; [`PolicyError::Exposed`].
+pub fn read_root(path: &Path) -> Result<Vec<u8>, PolicyError> {
+    guarded(path, MetadataLimits::default().root)
+}
+
+/// The bytes of a file that nobody else may change.
+fn guarded(path: &Path, limit: u64) -> Result<Vec<u8>, PolicyError> {
+    let file = path.display().to_string();
+    let unreadable = |source| PolicyError::Unreadable { file: file.clone(), source };
+    // Looked at before it is opened: opening a FIFO would wait for ever.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("not a regular file")));
+    }
+    let opened = File::open(path).map_err(unreadable)?;
+    let found = opened.metadata().map_err(unreadable)?;
+    if let Some(why) = exposure(&found) {
+        return Err(PolicyError::Exposed { file, why });
+    }
+    let mut bytes = Vec::new();
+    opened.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).map_or(true, |n| n > limit) {
+        return Err(unreadable(io::Error::other(format!("longer than {limit} bytes"))));
+    }
+    Ok(bytes)
 }
 
 /// Who else may change the file; `None` if nobody.

@@ -35,6 +35,7 @@ mod document;
 mod error;
 mod file;
 mod govern;
+mod probe;
 mod rule;
 mod run;
 mod scope;
@@ -44,8 +45,9 @@ use std::path::{Path, PathBuf};
 
 use self::document::{Table, Text, Value};
 pub use self::error::{PolicyError, Position, Problem};
-pub use self::file::{MACHINE_POLICY, default_policy};
+pub use self::file::{MACHINE_POLICY, default_policy, read_root};
 pub use self::govern::Governing;
+pub use self::probe::{PROBE, proof};
 pub use self::rule::{Authority, Contents, NodeTerms, Rule, Unreachable};
 pub use self::run::RunLimits;
 pub use self::scope::{Scope, ScopeError};

@@ -135,6 +135,12 @@ impl Rule {
             },
             node: node(table)?,
         };
+        if let (Some(map), Some(node), Unreachable::Within(_)) =
+            (table.get("map"), table.get("node"), rule.node.unreachable)
+        {
+            let why = "what several repositories agree on is not decided by local metadata, so unreachable can only be \"refuse\"";
+            return Err(node.contradicts(&map, why));
+        }
         if let (Some(value), true, true) = (table.get("non-root"), rule.requirements.non_root, rule.run.root) {
             let run = table.get("run").unwrap_or(value);
             return Err(value.contradicts(&run, "with root = true, run.json may say user 0"));
