@@ -74,6 +74,7 @@ pub mod map;
 pub mod metadata;
 pub mod name;
 pub mod packages;
+pub mod profiles;
 #[cfg(feature = "publish")]
 pub mod publish;
 pub mod template;
