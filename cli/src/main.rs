@@ -11,6 +11,7 @@ mod load;
 mod map;
 mod output;
 mod packages;
+mod profile;
 #[cfg(feature = "publish")]
 mod publish;
 mod repository;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         }
         Ok(Arguments { command: Command::Packages(arguments) }) => packages::packages(&arguments),
         Ok(Arguments { command: Command::Bundle(command) }) => bundle::bundle(&command),
+        Ok(Arguments { command: Command::Profile(command) }) => profile::profile(&command),
         #[cfg(feature = "publish")]
         Ok(Arguments { command: Command::Repository(command) }) => publish::repository(&command),
         #[cfg(feature = "publish")]
@@ -130,6 +132,10 @@ fn asked_for_help_alone() -> bool {
         "bundle",
         "create",
         "import",
+        "profile",
+        "fetch",
+        "check",
+        "push",
         "help",
         "--help",
         "-h",

@@ -386,7 +386,7 @@ mod tests {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
             self.0 ^= self.0 << 17;
-            usize::try_from(self.0 % u64::try_from(bound).unwrap()).unwrap()
+            usize::try_from(self.0.rem_euclid(u64::try_from(bound).unwrap())).unwrap()
         }
 
         fn one<T: Copy>(&mut self, of: &[T]) -> T {
@@ -476,10 +476,11 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::arithmetic_side_effects, reason = "small numbers")]
     fn no_call_is_let_through_further_by_what_is_found_to_be_within() {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let (mut within, mut tried) = (0, 0);
-        while within < 60 && tried < 200_000 {
+        while within < 40 && tried < 200_000 {
             tried += 1;
             let profile = some_profile(&mut random);
             let baseline = if random.below(2) == 0 { docker() } else { some_profile(&mut random) };
@@ -489,7 +490,7 @@ mod tests {
                 assert_sound(&profile, &baseline, kept);
             }
         }
-        assert_eq!(within, 60, "of {tried}");
+        assert_eq!(within, 40, "of {tried}");
     }
 
     #[test]
