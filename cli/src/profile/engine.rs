@@ -31,12 +31,12 @@ pub(super) fn names(engine: EngineName, id: Sha256) -> Result<Vec<ImageName>, St
     }
     let found: Value =
         serde_json::from_slice(&output.stdout).map_err(|error| failed(format!("what it printed: {error}")))?;
-    let is_it = found["Id"].as_str().is_some_and(|found| found == wanted || found == hex);
+    let is_it = found.get("Id").and_then(Value::as_str).is_some_and(|found| found == wanted || found == hex);
     if !is_it {
         return Err(failed("it answered for another image".to_owned()));
     }
-    let lists = ["RepoTags", "RepoDigests"].map(|key| found[key].as_array().cloned().unwrap_or_default());
-    let texts = lists.iter().flatten().filter_map(Value::as_str);
+    let lists = ["RepoTags", "RepoDigests"].map(|key| found.get(key).and_then(Value::as_array));
+    let texts = lists.into_iter().flatten().flatten().filter_map(Value::as_str);
     let mut names: Vec<ImageName> = texts.filter_map(|text| ImageName::parse(text).ok()).collect();
     names.dedup();
     Ok(names)

@@ -118,7 +118,8 @@ impl<S: Source> Lookup<'_, S> {
                 SignedImage::from_manifest(name, &bytes, None, &limits).map_err(|refusal| of_image(&refusal))?;
                 vec![manifest, document.config.digest]
             }
-            Document::Index(_) => {
+            // An index; there is no other kind.
+            _ => {
                 let platform = Platform::host();
                 match self.file(name, &platform.target_file())? {
                     Some(own) => {
@@ -126,7 +127,7 @@ impl<S: Source> Lookup<'_, S> {
                             .map_err(|refusal| of_image(&refusal))?;
                         let config = match Document::parse(&own, &limits).map_err(|refusal| of_image(&refusal))? {
                             Document::Manifest(document) => Some(document.config.digest),
-                            Document::Index(_) => None,
+                            _ => None,
                         };
                         [manifest, Sha256::of(&own)].into_iter().chain(config).collect()
                     }
