@@ -44,6 +44,14 @@ impl Desk {
         desk
     }
 
+    /// Signs the manifest of the release before as that of this image.
+    fn sign_old(&self, image: &str) {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../test-repos/source/app-old.manifest.json");
+        let (manifest, of) = (manifest.display().to_string(), ["--image", image, "--as", "manifest.json"]);
+        let place = ["--repository", "site", "--keys", "keys", "--time", NOW];
+        self.ok(&[&["repository", "add-file", &manifest], &of[..], &place].concat());
+    }
+
     fn sign(&self, archive: &str, image: &str) {
         let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../test-repos").join(archive).display().to_string();
         self.ok(&[
@@ -172,7 +180,7 @@ fn a_profile_of_another_image_is_refused() {
     desk.pushed(IMAGE, &["seccomp.json", "run.json"]);
     // By hand: without run.json, with the one of another image, with another profile beside it.
     let next = "registry.example/team/app:1.5";
-    desk.sign("source/app-1.3.tar", next);
+    desk.sign_old(next);
     let add = |image: &str, file: &str| {
         desk.ok(&[
             "repository",
@@ -203,7 +211,7 @@ fn a_profile_of_another_image_is_refused() {
     desk.pushed(IMAGE, &["seccomp.json", "run.json"]);
     assert_eq!(desk.fetch(IMAGE, &[]).status.code(), Some(0));
     fs::remove_dir_all(desk.0.join("out")).unwrap();
-    desk.sign("source/app-1.3.tar", IMAGE);
+    desk.sign_old(IMAGE);
     desk.refused(IMAGE, &[], 1, "profile-of-another-image");
 }
 
