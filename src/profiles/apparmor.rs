@@ -568,7 +568,9 @@ mod tests {
             ("{bin,lib}", "{bin,lib", Some(malformed)),
             ("[a-z]", "[a-z", Some(malformed)),
             ("\"/srv/with space/\"", "\"/srv/with space/", Some(malformed)),
-            ("file,", "file", Some(malformed)),
+            // A rule may go over several lines.
+            ("file,", "file", None),
+            ("/etc/passwd,", "/etc/passwd", Some(malformed)),
             ("  ^hat {", "  if $x {", Some(malformed)),
             ("    /dev/null rw,\n  }\n", "    /dev/null rw,\n", Some(malformed)),
             ("    /dev/null rw,\n  }\n", "    /dev/null rw,\n  }\n}\n", Some(malformed)),
