@@ -79,6 +79,7 @@ pub mod name;
 pub mod packages;
 #[cfg(feature = "policy")]
 pub mod policy;
+pub mod profiles;
 #[cfg(feature = "publish")]
 pub mod publish;
 pub mod template;

@@ -52,6 +52,9 @@ pub(crate) enum Command {
     /// Prove on a node that containerd asks plimsoll-verifier before it pulls an image
     #[command(after_help = crate::doctor::HELP)]
     Doctor(Box<crate::doctor::Doctor>),
+    /// The security profiles that are signed beside an image: fetch, check and sign them
+    #[command(subcommand)]
+    Profile(Box<crate::profile::ProfileCommand>),
     /// Write a TUF repository: sign images, delegate, rotate keys
     #[cfg(feature = "publish")]
     #[command(subcommand)]
@@ -375,15 +378,20 @@ fn limits(given: &[Limit]) -> ArchiveLimits {
 
 /// `NAME=NUMBER`, where the number may end in KiB, MiB or GiB.
 fn limit(text: &str) -> Result<Limit, String> {
-    const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
     let (name, number) = text.split_once('=').ok_or("not of the form NAME=VALUE")?;
+    let value = bytes(number)?;
+    ArchiveLimits::default().set(name, value).map_err(|e| e.to_string())?;
+    Ok(Limit { name: name.to_owned(), value })
+}
+
+/// A number, alone or with KiB, MiB or GiB.
+pub(crate) fn bytes(number: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
     let unit = UNITS.iter().find_map(|(unit, factor)| Some((number.strip_suffix(unit)?, *factor)));
     let (digits, factor) = unit.unwrap_or((number, 1));
     let value = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
     let value = value.and_then(|value| value.checked_mul(factor));
-    let value = value.ok_or("not a number, alone or with KiB, MiB or GiB")?;
-    ArchiveLimits::default().set(name, value).map_err(|e| e.to_string())?;
-    Ok(Limit { name: name.to_owned(), value })
+    value.ok_or_else(|| "not a number, alone or with KiB, MiB or GiB".to_owned())
 }
 
 /// A scheme and something behind it, of the characters that are in an URI [RFC 3986 2].

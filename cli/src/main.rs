@@ -15,6 +15,7 @@ mod map;
 mod output;
 mod packages;
 mod policy;
+mod profile;
 #[cfg(feature = "publish")]
 mod publish;
 mod records;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Ok(Arguments { command: Command::Bundle(command) }) => bundle::bundle(&command),
         Ok(Arguments { command: Command::Policy(command) }) => policy::policy(&command),
         Ok(Arguments { command: Command::Doctor(arguments) }) => doctor::doctor(&arguments),
+        Ok(Arguments { command: Command::Profile(command) }) => profile::profile(&command),
         #[cfg(feature = "publish")]
         Ok(Arguments { command: Command::Repository(command) }) => publish::repository(&command),
         #[cfg(feature = "publish")]
@@ -98,6 +100,10 @@ fn asked_for_help_alone() -> bool {
         "bundle",
         "create",
         "import",
+        "profile",
+        "fetch",
+        "check",
+        "push",
         "help",
         "--help",
         "-h",

@@ -108,6 +108,12 @@ impl Repository {
         self.signs(path) && self.signed_at(path).all(|found| found == Some(sha256))
     }
 
+    /// The SHA-256 of the file that is signed at this path; `None` if there is none, or if roles sign several.
+    #[must_use]
+    pub fn signed_digest(&self, path: &str) -> Option<Sha256> {
+        self.signed_at(path).next().flatten().filter(|sha256| self.signs_only(path, *sha256))
+    }
+
     fn signed_at(&self, path: &str) -> impl Iterator<Item = Option<Sha256>> {
         let all = self.all_staged();
         let roles = View { repository: self, chosen: &all }.reached();

@@ -20,7 +20,7 @@ const PASSPHRASE_MAX: u64 = 4096;
 
 impl Keys {
     /// All keys at hand, but for what is not needed: no key is read twice.
-    pub(super) fn open(&self, repository: &Path) -> Result<Signers, Failed> {
+    pub(crate) fn open(&self, repository: &Path) -> Result<Signers, Failed> {
         let mut files = self.key.clone();
         for folder in &self.keys {
             files.extend(key_files(folder)?);

@@ -25,14 +25,14 @@ use plimsoll::text::{escaped, quoted};
 use plimsoll::trust::TrustError;
 use serde_json::{Value, json};
 
-use self::args::{Add, AddFile, Change, Delegate, Discard, Place, Remove, Rotate, Sign, Status};
-pub(crate) use self::args::{KeyCommand, RepositoryCommand};
+use self::args::{Add, AddFile, Delegate, Discard, Place, Remove, Rotate, Sign, Status};
+pub(crate) use self::args::{Change, KeyCommand, RepositoryCommand};
 use crate::args::Format;
 use crate::show::{self, chain};
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug)]
-enum Failed {
+pub(crate) enum Failed {
     Publish(PublishError),
     /// Standard output is gone.
     Print(io::Error),
@@ -104,7 +104,7 @@ pub(crate) fn key(command: &KeyCommand) -> ExitCode {
     end(result.map(|()| ExitCode::SUCCESS), Format::Human)
 }
 
-fn end(result: Result<ExitCode, Failed>, format: Format) -> ExitCode {
+pub(crate) fn end(result: Result<ExitCode, Failed>, format: Format) -> ExitCode {
     result.unwrap_or_else(|failed| {
         show::diagnostic(&format!("plimsoll: {}\n", failed.text()));
         if format == Format::Json {
@@ -125,24 +125,24 @@ fn now(place: &Place) -> DateTime<Utc> {
     place.time.unwrap_or_else(Utc::now)
 }
 
-fn open(place: &Place) -> Result<Repository, Failed> {
+pub(crate) fn open(place: &Place) -> Result<Repository, Failed> {
     Ok(Repository::open(&place.repository, now(place))?)
 }
 
 /// What was done, and what came of it.
-struct Report {
+pub(crate) struct Report {
     /// Lines for people.
     text: String,
     outcome: Option<Outcome>,
 }
 
 impl Report {
-    fn new(text: String) -> Self {
+    pub(crate) fn new(text: String) -> Self {
         Self { text, outcome: None }
     }
 
     /// Publishes, unless it was only to be staged. Exit code 1 means that clients do not see it all.
-    fn published(
+    pub(crate) fn published(
         mut self,
         repository: &mut Repository,
         signers: &Signers,
@@ -425,7 +425,7 @@ fn status(arguments: &Status) -> Result<ExitCode, Failed> {
 }
 
 /// As the repository says itself, or as usual. What stands there was signed by the publisher, but another tool may have written it.
-fn target_paths(repository: &Repository) -> Result<TargetPaths, PublishError> {
+pub(crate) fn target_paths(repository: &Repository) -> Result<TargetPaths, PublishError> {
     repository.target_path().map_or_else(|| Ok(TargetPaths::default()), |template| template.parse().map_err(usage))
 }
 
