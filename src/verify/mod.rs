@@ -1,6 +1,7 @@
 //! The paved road: from a pinned root and an archive to a verdict. Joins the stages and decides nothing itself.
 
 mod decide;
+mod files;
 mod round;
 mod several;
 mod signed;
@@ -13,6 +14,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use self::decide::Deciding;
+pub use self::files::{NotFetched, SignedFiles};
 use self::round::Round;
 pub(crate) use self::terms::Authority;
 pub use self::terms::{Govern, NotGoverned, Requirements, Terms};

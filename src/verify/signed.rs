@@ -2,7 +2,7 @@
 
 use super::Stop;
 use super::round::{Need, Round, Said};
-use super::terms::{Govern, NotGoverned, Terms};
+use super::terms::{Govern, Terms};
 use crate::client::Source;
 use crate::image::base::BaseImage;
 use crate::image::check::SignedImage;
@@ -13,7 +13,6 @@ use crate::name::ImageName;
 use crate::packages::advise::{ADVISORIES, STATEMENTS};
 use crate::packages::beside::{self, Fetched};
 use crate::packages::list_files;
-use crate::template::TemplateError;
 use crate::verdict::Finding;
 
 /// The config of an image, where it is signed beside it for those that are built on the image.
@@ -54,10 +53,7 @@ impl<'v, S: Source, G: Govern<S>> Lookup<'v, '_, S, G> {
     }
 
     fn terms(&self, name: &ImageName) -> Result<&'v Terms<S>, Stop> {
-        self.governing.terms(name).map_err(|why| match why {
-            NotGoverned::Refused { code, message } => Stop::Untrusted(vec![Finding::new(code, message)]),
-            NotGoverned::Undecided { code, message } => Stop::Undecided(vec![Finding::new(code, message)]),
-        })
+        Ok(self.governing.terms(name)?)
     }
 
     /// The image that others are built on, under the terms of its own name. What that must be built on in turn was looked at when it was published, or not: it
@@ -128,15 +124,18 @@ impl<'v, S: Source, G: Govern<S>> Lookup<'v, '_, S, G> {
         file: &str,
         need: Need,
     ) -> Result<Option<beside::File>, Stop> {
-        let path = terms.target_paths.path(name, file).map_err(|error| no_path(name, &error))?;
+        let path = path(terms, name, file)?;
         let bytes = self.round.file(terms, name, &path, need, self.said)?;
         Ok(bytes.map(|bytes| (path, bytes)))
     }
 }
 
-/// No platform has a name that cannot be in a path; but if one had, nothing would be signed for it.
-fn no_path(name: &ImageName, error: &TemplateError) -> Stop {
-    Stop::Untrusted(vec![Finding::new("image-not-signed", format!("{name}: not signed: {error}"))])
+/// Where a file of an image is signed. No platform has a name that cannot be in a path; but if one had, nothing would be signed for it.
+pub(super) fn path<S>(terms: &Terms<S>, name: &ImageName, file: &str) -> Result<String, Stop> {
+    let no_path = |error: crate::template::TemplateError| {
+        Stop::Untrusted(vec![Finding::new("image-not-signed", format!("{name}: not signed: {error}"))])
+    };
+    terms.target_paths.path(name, file).map_err(no_path)
 }
 
 fn missing(code: &'static str, name: &ImageName, what: &str, files: &[&str]) -> Stop {
