@@ -195,6 +195,11 @@ fn push(all: &mut Vec<Statement>, statement: Statement) -> Result<(), Refusal> {
 /// The next word of a line, and what follows it. A word ends at white space that is not within quotes, brackets or braces; one in parentheses goes up to the last of them.
 fn next_word(line: &str, number: usize) -> Result<Option<(String, &str)>, Refusal> {
     let line = line.trim_start();
+    // The parser takes the old spelling of an include for one behind a rule and within one, too.
+    if line.strip_prefix('#').is_some_and(|comment| comment.trim_start().starts_with("include")) {
+        return Err(Refusal::new(Code::Include, format!("line {number}"), "an include that looks like a comment")
+            .expected("a line of its own, outside rules"));
+    }
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
@@ -568,6 +573,8 @@ mod tests {
             ("{bin,lib}", "{bin,lib", Some(malformed)),
             ("[a-z]", "[a-z", Some(malformed)),
             ("\"/srv/with space/\"", "\"/srv/with space/", Some(malformed)),
+            ("# deny write", "#include </etc/shadow>", Some(Code::Include)),
+            ("deny mount", "deny\n#include </etc/shadow>\nmount", Some(Code::Include)),
             // A rule may go over several lines.
             ("file,", "file", None),
             ("/etc/passwd,", "/etc/passwd", Some(malformed)),

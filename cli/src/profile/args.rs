@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand, ValueEnum};
+#[cfg(feature = "publish")]
 use plimsoll::name::ImageName;
 use plimsoll::profiles::capability::Capabilities;
 use plimsoll::profiles::run::Cpus;
