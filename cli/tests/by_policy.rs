@@ -34,6 +34,12 @@ fn policy(terms: &str) -> String {
     format!("version = 1\n\n[scope.\"registry.example/team\"]\nrepository = \"{good}\"\nroot = \"root.json\"\n{terms}")
 }
 
+/// The base is governed by a scope of its own.
+fn with_base() -> String {
+    let base = policy("").replace("version = 1\n", "").replace("registry.example/team", "registry.example/base");
+    policy("base = \"registry.example/base/debian:12\"\n") + &base
+}
+
 fn plimsoll(home: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
     command.env_clear().env("HOME", home).env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
@@ -74,7 +80,7 @@ fn what_a_policy_says_is_demanded() {
         ("files", policy("files = true\n"), &[], 1, "package-list-missing"),
         ("advisories", policy("fail-on = \"high\"\n"), &[], 1, "advisories-missing"),
         ("no root, which this image is not", policy("non-root = true\n"), &[], 0, ""),
-        ("a base that is not signed", policy("base = \"registry.example/team/base:1\"\n"), &[], 1, "image-not-signed"),
+        ("a base that is not signed", with_base(), &[], 1, "image-not-signed"),
         (
             "a refusal",
             "version = 1\n[scope.\"registry.example/team\"]\nrefuse = \"moved\"\n".to_owned(),
