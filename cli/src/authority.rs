@@ -7,7 +7,7 @@ use clap::Args;
 use plimsoll::client::{Client, Source, Store};
 use plimsoll::limits::HttpLimits;
 use plimsoll::packages::check::PackageChecks;
-use plimsoll::policy::{Authority, Governing, Policy, Rule, default_policy};
+use plimsoll::policy::{Authority, Governing, Policy, Rule, default_policy, read_root};
 use plimsoll::template::TargetPaths;
 use plimsoll::verify::{Govern, NotGoverned, Terms};
 
@@ -163,7 +163,7 @@ fn authority(rule: &Rule, time: Option<DateTime<Utc>>) -> Result<Terms<AnySource
     match &rule.authority {
         Authority::Map(map) => Ok(Terms::by_map(map::repositories(map, rule.store.as_deref(), configure)?)),
         Authority::One { place, root } => {
-            let root = input::root(root).map_err(|e| ("pinned-root-unreadable", e))?;
+            let root = read_root(root).map_err(|e| ("pinned-root-unreadable", show::chain(&e)))?;
             let source = place.open(&HttpLimits::default()).map_err(|e| ("repository-unreadable", show::chain(&e)))?;
             let store = rule.store.clone().map_or_else(|| state::default_store(&root), Ok).map_err(|e| ("usage", e))?;
             Ok(Terms::new(configure(Client::new(root, source, Store::folder(store)))))
