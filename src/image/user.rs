@@ -93,13 +93,16 @@ fn lines(passwd: &str) -> impl Iterator<Item = Line<'_>> {
 mod tests {
     use super::*;
 
+    /// What is looked at, the config's user, the image's passwd, and what comes of it.
+    type Case = (&'static str, Option<&'static str>, Option<&'static str>, Result<(), Code>);
+
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n";
 
     #[test]
     fn no_image_that_some_runtime_runs_as_root_passes() {
         let root = Err(Code::ImageRunsAsRoot);
         let unknown = Err(Code::ImageUserUnknown);
-        let cases: &[(&str, Option<&str>, Option<&str>, Result<(), Code>)] = &[
+        let cases: &[Case] = &[
             ("a name", Some("app"), Some(PASSWD), Ok(())),
             ("a name with a group", Some("app:root"), Some(PASSWD), Ok(())),
             ("a number", Some("1000"), Some(PASSWD), Ok(())),
