@@ -7,16 +7,13 @@ use crate::client::Source;
 use crate::image::base::BaseImage;
 use crate::image::check::SignedImage;
 use crate::image::manifest::{Document, Platform};
-use crate::image::signable::MANIFEST_FILE;
+use crate::image::signable::{CONFIG_FILE, MANIFEST_FILE};
 use crate::limits::ArchiveLimits;
 use crate::name::ImageName;
 use crate::packages::advise::{ADVISORIES, STATEMENTS};
 use crate::packages::beside::{self, Fetched};
 use crate::packages::list_files;
 use crate::verdict::Finding;
-
-/// The config of an image, where it is signed beside it for those that are built on the image.
-const CONFIG_FILE: &str = "config.json";
 
 /// What is signed of an image under one name.
 pub(super) struct Signed<'v, S> {
