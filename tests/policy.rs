@@ -15,6 +15,8 @@ use chrono::TimeDelta;
 use plimsoll::client::{Location, Place};
 use plimsoll::name::ImageName;
 use plimsoll::policy::{Authority, Contents, Policy, PolicyError, Rule, Ruling, Terms, Unreachable};
+use plimsoll::profiles::capability::Capabilities;
+use plimsoll::profiles::run::Cpus;
 
 const FOLDER: &str = "/etc/plimsoll";
 
@@ -87,9 +89,9 @@ map = "map.json"
     assert_eq!(team.requirements.base, Some(name("registry.example/base/debian:12")));
     assert_eq!(team.demands_of_contents(), ["packages", "files", "fail-on", "non-root", "base"]);
     let run = &team.run;
-    assert_eq!((run.memory, run.pids, run.nano_cpus), (Some(2 << 30), Some(512), Some(2_500_000_000)));
+    assert_eq!((run.memory, run.pids, run.cpus), (Some(2 << 30), Some(512), Cpus::parse("2.5")));
     assert_eq!(run.seccomp, Some(PathBuf::from("/etc/plimsoll/baseline-seccomp.json")));
-    assert_eq!(run.capabilities.as_deref(), Some(&["NET_BIND_SERVICE".to_owned()][..]));
+    assert_eq!(run.capabilities, Capabilities::named(["NET_BIND_SERVICE"]).ok());
     assert_eq!((run.unconfined, run.root, run.writable), (false, false, false));
     assert_eq!(team.node.unreachable, Unreachable::Within(TimeDelta::hours(24)));
     assert_eq!((team.node.timeout, team.node.contents), (Duration::from_secs(5), Contents::Unchecked));
@@ -336,8 +338,10 @@ fn each_error_names_line_column_and_key_and_what_was_expected_and_found() {
         ("no processes", scope("run.pids = 0"), format!("5:12: {KEY}.run.pids: expected a whole number above 0, found 0")),
         ("all processes", scope("run.pids = -1"), format!("5:12: {KEY}.run.pids: expected a whole number above 0, found -1")),
         ("processes in hex", scope("run.pids = 0x10"), format!("5:12: {KEY}.run.pids: expected a whole number above 0, found 0x10")),
-        ("processors without end", scope("run.cpus = inf"), format!("5:12: {KEY}.run.cpus: expected a number above 0 such as 2 or 0.5, with up to 9 decimals, found inf")),
-        ("processors by an exponent", scope("run.cpus = 1e3"), format!("5:12: {KEY}.run.cpus: expected a number above 0 such as 2 or 0.5, with up to 9 decimals, found 1e3")),
+        ("processors without end", scope("run.cpus = inf"), format!("5:12: {KEY}.run.cpus: expected a number above 0 such as 2 or 0.5, with up to 3 decimals, found inf")),
+        ("no processors", scope("run.cpus = 0.0"), format!("5:12: {KEY}.run.cpus: expected a number above 0 such as 2 or 0.5, with up to 3 decimals, found 0.0")),
+        ("finer than thousandths", scope("run.cpus = 0.0001"), format!("5:12: {KEY}.run.cpus: expected a number above 0 such as 2 or 0.5, with up to 3 decimals, found 0.0001")),
+        ("processors by an exponent", scope("run.cpus = 1e3"), format!("5:12: {KEY}.run.cpus: expected a number above 0 such as 2 or 0.5, with up to 3 decimals, found 1e3")),
         (
             "a capability with its prefix",
             scope("run.capabilities = [\"CAP_CHOWN\"]"),
@@ -392,6 +396,7 @@ fn what_differs_from_an_error_in_one_thing_is_accepted() {
         "base = \"h.example/a/base:1\"\n[scope.\"h.example/a/base\"]\nrepository = \"r\"\nroot = \"x\"",
         "non-root = true\nrun.root = false",
         "non-root = false\nrun.root = true",
+        "run.cpus = 0.001",
         "run.pids = 1\nrun.cpus = 1\nrun.memory = \"1\"\nrun.capabilities = []",
         "node.unreachable = \"90d\"",
         "node.unreachable = \"refuse\"\nnode.timeout = \"5m\"\nnode.contents = \"refuse\"",

@@ -3,9 +3,10 @@
 use crate::client::{Session, Source};
 use crate::digest::Sha256;
 use crate::image::manifest::{Document, Platform};
-use crate::image::signable::MANIFEST_FILE;
+use crate::image::signable::{CONFIG_FILE, MANIFEST_FILE};
 use crate::name::ImageName;
 use crate::packages::files_beside;
+use crate::profiles::Kind;
 use crate::trust::Found;
 use crate::verdict::Finding;
 use crate::verify::Stop;
@@ -56,8 +57,9 @@ impl ImageFiles {
         let beside: Vec<String> =
             beside.filter(|path| terms.target_paths.file_of(image, path).is_some() && *path != at).collect();
         paths.extend(beside);
-        // What a verifier looks for, whoever signs it. Where nobody does, the bundle then has the roles that say so.
-        for file in files_beside(&platforms) {
+        // What is looked for beside an image, whoever signs it: package lists, profiles, the config for those that are built on it. Where nobody does, the bundle then has the roles that say so.
+        let others = Kind::ALL.map(Kind::file).into_iter().chain([CONFIG_FILE]).map(str::to_owned);
+        for file in files_beside(&platforms).into_iter().chain(others) {
             let path = path(&file)?;
             if !paths.contains(&path) {
                 paths.push(path);

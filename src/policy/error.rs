@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::scope::ScopeError;
+use crate::profiles::error::Refusal;
 use crate::text::{escaped, quoted};
 
 /// A place in a policy file; both count from 1, the column in characters.
@@ -25,7 +26,7 @@ impl fmt::Display for Position {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// The file, or a root that it pins, could not be read.
+    /// The file, or one that decides as much and that it names, a pinned root or a seccomp profile, could not be read.
     #[error("cannot read {}", quoted(.file))]
     Unreadable {
         /// The file.
@@ -40,6 +41,14 @@ pub enum PolicyError {
         file: String,
         /// Who may, and what to do.
         why: String,
+    },
+    /// The file that is named as the seccomp profile of a baseline is none.
+    #[error("{}: no seccomp profile", quoted(.file))]
+    Seccomp {
+        /// The file.
+        file: String,
+        /// The cause.
+        source: Box<Refusal>,
     },
     /// What the file says is wrong.
     #[error("{}{at}: {}{problem}", prefix(.file), key_prefix(.key))]
@@ -62,6 +71,7 @@ impl PolicyError {
         match self {
             Self::Unreadable { .. } => "policy-unreadable",
             Self::Exposed { .. } => "policy-exposed",
+            Self::Seccomp { .. } => "baseline-unreadable",
             Self::Malformed { .. } => "policy-malformed",
         }
     }

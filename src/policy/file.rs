@@ -59,7 +59,7 @@ pub fn read_root(path: &Path) -> Result<Vec<u8>, PolicyError> {
 }
 
 /// The bytes of a file that nobody else may change.
-fn guarded(path: &Path, limit: u64) -> Result<Vec<u8>, PolicyError> {
+pub(super) fn guarded(path: &Path, limit: u64) -> Result<Vec<u8>, PolicyError> {
     let file = path.display().to_string();
     let unreadable = |source| PolicyError::Unreadable { file: file.clone(), source };
     // Looked at before it is opened: opening a FIFO would wait for ever.

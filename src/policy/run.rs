@@ -4,7 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::document::Value;
 use super::error::PolicyError;
+use super::file::guarded;
 use super::rule::local;
+use crate::profiles::PROFILE_MAX;
+use crate::profiles::baseline::Baseline;
+use crate::profiles::capability::Capabilities;
+use crate::profiles::run::Cpus;
+use crate::profiles::seccomp::SeccompProfile;
 
 /// The most that a signed profile may ask for, and whether it may ask for what is dangerous.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,17 +20,17 @@ pub struct RunLimits {
     pub memory: Option<u64>,
     /// Processes. `None` for no limit.
     pub pids: Option<u64>,
-    /// Billionths of a processor. `None` for no limit.
-    pub nano_cpus: Option<u64>,
+    /// Processors. `None` for no limit.
+    pub cpus: Option<Cpus>,
     /// The seccomp profile that a signed one must not loosen. `None` for Docker's default profile.
     pub seccomp: Option<PathBuf>,
-    /// The capabilities that an image may keep, without the prefix `CAP_`. `None` for Docker's default.
-    pub capabilities: Option<Vec<String>>,
-    /// Whether it may run without seccomp, AppArmor or SELinux profile. Default no.
+    /// The capabilities that an image may keep. `None` for Docker's default.
+    pub capabilities: Option<Capabilities>,
+    /// Whether seccomp profiles may go beyond that one, and AppArmor profiles only complain. Default no.
     pub unconfined: bool,
-    /// Whether it may run as user 0. Default no.
+    /// Whether `run.json` may ask for user 0. Default no.
     pub root: bool,
-    /// Whether its root file system may be writable. Default yes.
+    /// Whether the root file system may be writable. Default yes.
     pub writable: bool,
 }
 
@@ -33,7 +39,7 @@ impl Default for RunLimits {
         Self {
             memory: None,
             pids: None,
-            nano_cpus: None,
+            cpus: None,
             seccomp: None,
             capabilities: None,
             unconfined: false,
@@ -44,51 +50,6 @@ impl Default for RunLimits {
 }
 
 const KEYS: &[&str] = &["memory", "pids", "cpus", "seccomp", "capabilities", "unconfined", "root", "writable"];
-
-/// Linux's capabilities [capabilities(7)].
-const CAPABILITIES: &[&str] = &[
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "PERFMON",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYSLOG",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "WAKE_ALARM",
-];
 
 impl RunLimits {
     pub(super) fn read(value: &Value<'_, '_>, folder: &Path) -> Result<Self, PolicyError> {
@@ -103,16 +64,17 @@ impl RunLimits {
             limits.pids = Some(Some(pids).filter(|pids| *pids > 0).ok_or_else(|| value.wrong(expected))?);
         }
         if let Some(value) = table.get("cpus") {
-            let expected = "a number above 0 such as 2 or 0.5, with up to 9 decimals";
-            limits.nano_cpus = Some(nano(value.decimal(expected)?).ok_or_else(|| value.wrong(expected))?);
+            let expected = "a number above 0 such as 2 or 0.5, with up to 3 decimals";
+            limits.cpus = Some(Cpus::parse(value.decimal(expected)?).ok_or_else(|| value.wrong(expected))?);
         }
         if let Some(value) = table.get("seccomp") {
             limits.seccomp = Some(local(&value, folder, "a seccomp profile")?);
         }
         if let Some(value) = table.get("capabilities") {
             let expected = "a capability of Linux such as \"NET_BIND_SERVICE\", without CAP_";
-            let known = |text: &str| CAPABILITIES.contains(&text).then(|| text.to_owned());
-            limits.capabilities = Some(value.list(expected, known)?);
+            let known = |text: &str| Capabilities::named([text]).ok().filter(|_| !text.starts_with("CAP_"));
+            let each = value.list(expected, known)?;
+            limits.capabilities = Some(each.into_iter().fold(Capabilities::NONE, Capabilities::and));
         }
         for (key, switch) in
             [("unconfined", &mut limits.unconfined), ("root", &mut limits.root), ("writable", &mut limits.writable)]
@@ -123,6 +85,39 @@ impl RunLimits {
         }
         Ok(limits)
     }
+
+    /// The same as a baseline, against which signed profiles are held. What is not said is Docker's default. The seccomp profile, if one is named, is read: it
+    /// decides as much as the policy does, so it is held to the same.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError::Unreadable`], also if the file is longer than [`PROFILE_MAX`]; [`PolicyError::Exposed`]; [`PolicyError::Seccomp`].
+    pub fn baseline(&self) -> Result<Baseline, PolicyError> {
+        let Self { memory, pids, cpus, seccomp, capabilities, unconfined, root, writable } = self;
+        let mut baseline = Baseline::default().with_unconfined(*unconfined).with_root(*root).with_writable(*writable);
+        if let Some(bytes) = memory {
+            baseline = baseline.with_memory(*bytes);
+        }
+        if let Some(pids) = pids {
+            baseline = baseline.with_pids(*pids);
+        }
+        if let Some(cpus) = cpus {
+            baseline = baseline.with_cpus(*cpus);
+        }
+        if let Some(capabilities) = capabilities {
+            baseline = baseline.with_capabilities(*capabilities);
+        }
+        if let Some(path) = seccomp {
+            baseline = baseline.with_seccomp(seccomp_profile(path)?);
+        }
+        Ok(baseline)
+    }
+}
+
+fn seccomp_profile(path: &Path) -> Result<SeccompProfile, PolicyError> {
+    let bytes = guarded(path, u64::try_from(PROFILE_MAX).unwrap_or(u64::MAX))?;
+    let file = path.display().to_string();
+    SeccompProfile::parse(&bytes).map_err(|refusal| PolicyError::Seccomp { file, source: Box::new(refusal) })
 }
 
 /// A number of bytes above 0, alone or with KiB, MiB, GiB or TiB.
@@ -134,22 +129,12 @@ fn bytes(text: &str) -> Option<u64> {
     number.checked_mul(factor).filter(|bytes| *bytes > 0)
 }
 
-/// Billionths, exactly.
-fn nano(decimal: &str) -> Option<u64> {
-    let (whole, part) = decimal.split_once('.').unwrap_or((decimal, ""));
-    if part.len() > 9 {
-        return None;
-    }
-    let whole = whole.parse::<u64>().ok()?.checked_mul(1_000_000_000)?;
-    whole.checked_add(format!("{part:0<9}").parse().ok()?).filter(|nano| *nano > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_processors_are_exact() {
+    fn sizes_are_exact() {
         for (text, expected) in [
             ("2GiB", Some(2 << 30)),
             ("512MiB", Some(512 << 20)),
@@ -165,19 +150,6 @@ mod tests {
             ("16777216TiB", None),
         ] {
             assert_eq!(bytes(text), expected, "{text}");
-        }
-        for (text, expected) in [
-            ("2", Some(2_000_000_000)),
-            ("2.0", Some(2_000_000_000)),
-            ("0.5", Some(500_000_000)),
-            ("0.000000001", Some(1)),
-            ("0.0000000001", None),
-            ("0", None),
-            ("0.0", None),
-            ("99999999999999999999", None),
-            ("1.2.3", None),
-        ] {
-            assert_eq!(nano(text), expected, "{text}");
         }
     }
 }

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 #[cfg(feature = "publish")]
 use plimsoll::name::ImageName;
 use plimsoll::profiles::capability::Capabilities;
 use plimsoll::profiles::run::Cpus;
 use plimsoll::profiles::{self, Kind};
-use plimsoll::template::TargetPaths;
 
-use crate::args::{Format, bytes, duration, target_paths, time};
+use crate::args::{Format, bytes};
+use crate::authority::AuthorityOptions;
 
 const FETCH_HELP: &str = "Standard output has the options alone: eval \"docker run $(plimsoll profile fetch IMAGE ...) IMAGE\". \
 Exit codes: 0 fetched, 1 refused, 2 could not be decided, or not written. Nothing is loaded into the kernel.";
@@ -34,7 +33,7 @@ pub(crate) enum ProfileCommand {
     Push(Box<Push>),
 }
 
-/// What this machine allows at most.
+/// What this machine allows at most. Where a policy governs, it says this.
 #[derive(Debug, Args)]
 pub(crate) struct BaselineOptions {
     /// The most memory: 2GiB. A profile that asks for none gets this [default: no limit]
@@ -70,34 +69,30 @@ pub(crate) struct BaselineOptions {
     pub(crate) allow_unconfined: bool,
 }
 
+impl BaselineOptions {
+    /// An option that was given, by name. A policy says all of it, so beside one there must be none.
+    pub(crate) fn said(&self) -> Option<&'static str> {
+        let said = [
+            ("--max-memory", self.max_memory.is_some()),
+            ("--max-pids", self.max_pids.is_some()),
+            ("--max-cpus", self.max_cpus.is_some()),
+            ("--baseline-seccomp", self.baseline_seccomp.is_some()),
+            ("--max-capability", !self.max_capability.is_empty()),
+            ("--allow-root", self.allow_root),
+            ("--require-read-only", self.require_read_only),
+            ("--allow-unconfined", self.allow_unconfined),
+        ];
+        said.into_iter().find(|(_, is_said)| *is_said).map(|(option, _)| option)
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Fetch {
     /// The image: HOST/REPO:TAG, HOST/REPO@sha256:HEX, or an image ID, whose names the engine is asked for
     pub(crate) image: String,
 
-    /// The TUF repository: a folder or http(s) address below which are metadata/ and targets/
-    #[arg(long, value_name = "DIR_OR_URL")]
-    pub(crate) repository: PathBuf,
-
-    /// The root that you trust, from a source other than the repository
-    #[arg(long, value_name = "ROOT.json")]
-    pub(crate) root: PathBuf,
-
-    /// Where trusted metadata is kept, which protects from rollback [default: by root, below the user's state folder]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: Option<PathBuf>,
-
-    /// Where the signed files of an image are among the repository's targets, if its publisher says so [default: {host}/{repository}/{tag}/{file}]
-    #[arg(long, value_name = "TEMPLATE", value_parser = target_paths)]
-    pub(crate) target_path: Option<TargetPaths>,
-
-    /// Judge expiry by this time instead of the clock
-    #[arg(long, value_name = "RFC3339", value_parser = time)]
-    pub(crate) time: Option<DateTime<Utc>>,
-
-    /// Accept metadata that has been expired for at most this long: 36h, 7d, 1d12h. Gives up protection against freeze for that long
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) max_staleness: Option<TimeDelta>,
+    #[command(flatten)]
+    pub(crate) authority: AuthorityOptions,
 
     /// The folder to write the profiles to; made if it is not there [default: the current one]
     #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]

@@ -15,7 +15,7 @@ pub(super) fn check(arguments: &Check) -> ExitCode {
 
 fn checked(arguments: &Check) -> Result<(Map<String, Value>, String), Stop> {
     if arguments.kind.is_some() && arguments.files.len() > 1 {
-        return Err(Stop::Undecided(Finding::new("usage", "--kind is for one file")));
+        return Err(Stop::undecided(Finding::new("usage", "--kind is for one file")));
     }
     let files = read_all(&arguments.files, arguments.kind.map(Kind::from))?;
     let confinement = baseline(&arguments.baseline)?.check_unbound(&files)?;

@@ -19,7 +19,7 @@ pub(super) fn image_id(text: &str) -> Option<Sha256> {
 pub(super) fn names(engine: EngineName, id: Sha256) -> Result<Vec<ImageName>, Stop> {
     let program = engine.program();
     let failed =
-        |what: String| Stop::Undecided(Finding::new("engine-failed", format!("{program} image inspect: {what}")));
+        |what: String| Stop::undecided(Finding::new("engine-failed", format!("{program} image inspect: {what}")));
     let hex = id.to_hex();
     let wanted = format!("sha256:{hex}");
     let mut command = Command::new(program);

@@ -35,7 +35,7 @@ pub(super) fn has_selinux() -> bool {
 pub(super) fn apparmor_parser(profile: &[u8]) -> Result<bool, Stop> {
     let Some(program) = program() else { return Ok(false) };
     let failed =
-        |what: String| Stop::Undecided(Finding::new("apparmor-parser-failed", format!("apparmor_parser: {what}")));
+        |what: String| Stop::undecided(Finding::new("apparmor-parser-failed", format!("apparmor_parser: {what}")));
     let mut file = tempfile::NamedTempFile::new().map_err(|error| failed(error.to_string()))?;
     file.write_all(profile).and_then(|()| file.flush()).map_err(|error| failed(error.to_string()))?;
     let mut command = Command::new(program);

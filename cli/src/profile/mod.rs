@@ -7,6 +7,7 @@ mod fetch;
 mod host;
 #[cfg(feature = "publish")]
 mod push;
+mod signed;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,20 +15,22 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use plimsoll::client::{ClientError, Undecided};
+use plimsoll::name::ImageName;
 use plimsoll::profiles::baseline::Baseline;
 use plimsoll::profiles::capability::Capabilities;
 use plimsoll::profiles::error::Refusal;
 use plimsoll::profiles::seccomp::SeccompProfile;
 use plimsoll::profiles::{Kind, PROFILE_MAX};
 use plimsoll::text::{escaped, quoted};
-use plimsoll::trust::TrustError;
+use plimsoll::verdict;
+use plimsoll::verify::NotFetched;
 use serde_json::{Map, Value, json};
 
 use self::args::BaselineOptions;
 pub(crate) use self::args::ProfileCommand;
 use crate::args::Format;
-use crate::show::{self, chain};
+use crate::authority::NotStarted;
+use crate::show;
 
 /// Runs `plimsoll profile`.
 pub(crate) fn profile(command: &ProfileCommand) -> ExitCode {
@@ -70,15 +73,10 @@ impl From<&Refusal> for Finding {
     }
 }
 
-impl From<&TrustError> for Finding {
-    fn from(error: &TrustError) -> Self {
-        Self { code: error.code(), message: chain(error), expected: error.expected(), found: error.found() }
-    }
-}
-
-impl From<&Undecided> for Finding {
-    fn from(error: &Undecided) -> Self {
-        Self::new(error.code(), chain(error))
+impl From<&verdict::Finding> for Finding {
+    fn from(finding: &verdict::Finding) -> Self {
+        let [expected, found] = [finding.expected(), finding.found()].map(|side| side.map(str::to_owned));
+        Self { code: finding.code(), message: finding.message().to_owned(), expected, found }
     }
 }
 
@@ -86,21 +84,41 @@ impl From<&Undecided> for Finding {
 #[derive(Debug)]
 enum Stop {
     Refused(Vec<Finding>),
-    Undecided(Finding),
+    Undecided(Vec<Finding>),
 }
 
 impl Stop {
     fn refused(finding: Finding) -> Self {
         Self::Refused(vec![finding])
     }
+
+    fn undecided(finding: Finding) -> Self {
+        Self::Undecided(vec![finding])
+    }
+
+    /// The same, of one of several images.
+    fn of(mut self, image: &ImageName) -> Self {
+        let (Self::Refused(findings) | Self::Undecided(findings)) = &mut self;
+        for finding in findings {
+            finding.message = format!("{image}: {}", finding.message);
+        }
+        self
+    }
 }
 
-impl From<ClientError> for Stop {
-    fn from(error: ClientError) -> Self {
-        match error {
-            ClientError::NotTrusted(error) => Self::refused(Finding::from(&error)),
-            ClientError::Undecided(error) => Self::Undecided(Finding::from(&error)),
+impl From<NotFetched> for Stop {
+    fn from(why: NotFetched) -> Self {
+        let all = |findings: Vec<verdict::Finding>| findings.iter().map(Finding::from).collect();
+        match why {
+            NotFetched::NotTrusted(findings) => Self::Refused(all(findings)),
+            NotFetched::Undecided(findings) => Self::Undecided(all(findings)),
         }
+    }
+}
+
+impl From<NotStarted> for Stop {
+    fn from((code, message): NotStarted) -> Self {
+        Self::undecided(Finding::new(code, message))
     }
 }
 
@@ -119,8 +137,7 @@ fn end(subject: &str, format: Format, result: Result<(Map<String, Value>, String
     };
     let (object, text, findings) = match result {
         Ok((object, text)) => (object, text, Vec::new()),
-        Err(Stop::Refused(findings)) => (Map::new(), String::new(), findings),
-        Err(Stop::Undecided(finding)) => (Map::new(), String::new(), vec![finding]),
+        Err(Stop::Refused(findings) | Stop::Undecided(findings)) => (Map::new(), String::new(), findings),
     };
     if let Some(first) = findings.first() {
         let head = if code == 1 { "refused" } else { "undecided" };
@@ -174,7 +191,7 @@ fn baseline(options: &BaselineOptions) -> Result<Baseline, Stop> {
         let bytes = read(path)?;
         let profile = SeccompProfile::parse(&bytes).map_err(|refusal| {
             let shown = path.display().to_string();
-            Stop::Undecided(Finding::new("baseline-unreadable", refusal.in_file(&shown).to_string()))
+            Stop::undecided(Finding::new("baseline-unreadable", refusal.in_file(&shown).to_string()))
         })?;
         baseline = baseline.with_seccomp(profile);
     }
@@ -185,7 +202,7 @@ fn baseline(options: &BaselineOptions) -> Result<Baseline, Stop> {
 fn read(path: &Path) -> Result<Vec<u8>, Stop> {
     let shown = path.display().to_string();
     let failed = |error: io::Error| {
-        Stop::Undecided(Finding::new("profile-unreadable", format!("cannot read {}: {error}", quoted(&shown))))
+        Stop::undecided(Finding::new("profile-unreadable", format!("cannot read {}: {error}", quoted(&shown))))
     };
     // Looked at before it is opened: opening a FIFO would wait for ever.
     if !fs::metadata(path).map_err(failed)?.is_file() {
@@ -199,7 +216,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Stop> {
 
 /// The profiles in these files, each of another kind, which their names tell.
 fn read_all(paths: &[std::path::PathBuf], kind: Option<Kind>) -> Result<BTreeMap<Kind, Vec<u8>>, Stop> {
-    let usage = |text: String| Stop::Undecided(Finding::new("usage", text));
+    let usage = |text: String| Stop::undecided(Finding::new("usage", text));
     let mut files = BTreeMap::new();
     for path in paths {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();

@@ -89,13 +89,9 @@ fn check(arguments: &Push, files: &BTreeMap<Kind, Vec<u8>>) -> Result<(), Publis
 }
 
 fn text(stop: &Stop) -> String {
-    match stop {
-        Stop::Refused(findings) => {
-            let lines = findings.iter().map(|finding| format!("{} [{}]", finding.message, finding.code));
-            lines.collect::<Vec<_>>().join("; ")
-        }
-        Stop::Undecided(finding) => format!("{} [{}]", finding.message, finding.code),
-    }
+    let (Stop::Refused(findings) | Stop::Undecided(findings)) = stop;
+    let lines = findings.iter().map(|finding| format!("{} [{}]", finding.message, finding.code));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 fn usage(text: &str) -> PublishError {
