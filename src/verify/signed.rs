@@ -7,7 +7,7 @@ use crate::client::Source;
 use crate::image::base::{BaseImage, config_file};
 use crate::image::check::SignedImage;
 use crate::image::manifest::{Document, Platform};
-use crate::image::signable::{CONFIG_FILE, MANIFEST_FILE};
+use crate::image::signable::MANIFEST_FILE;
 use crate::limits::ArchiveLimits;
 use crate::name::ImageName;
 use crate::packages::advise::{ADVISORIES, STATEMENTS};
