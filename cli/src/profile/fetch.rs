@@ -102,9 +102,15 @@ fn confined(signed: &Signed, baseline: &Baseline) -> Result<Confinement, Stop> {
 }
 
 /// The same of an image that may have several names: no one knows under which of them it will run, so its profiles must be within the baseline of each.
-fn by_id(found: ById, baseline: &dyn Fn(&ImageName) -> Result<Baseline, Stop>) -> Result<(Signed, Confinement, Vec<String>), Stop> {
+fn by_id(
+    found: ById,
+    baseline: &dyn Fn(&ImageName) -> Result<Baseline, Stop>,
+) -> Result<(Signed, Confinement, Vec<String>), Stop> {
     let ById { first, others, passed_over } = found;
-    let under = |signed: &Signed| confined(signed, &baseline(&signed.name)?).map_err(|stop| stop.of(&signed.name));
+    let under = |signed: &Signed| {
+        let confinement = baseline(&signed.name).and_then(|baseline| confined(signed, &baseline));
+        confinement.map_err(|stop| stop.of(&signed.name))
+    };
     let confinement = under(&first)?;
     for other in &others {
         if under(other)? != confinement {
