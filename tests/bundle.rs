@@ -10,7 +10,7 @@ use plimsoll::bundle::{self, Report, Request, Terms};
 use plimsoll::name::ImageName;
 use serde_json::json;
 use support::image::*;
-use support::repo::{NOW, Repo};
+use support::repo::{NOW, Repo, Signer};
 use support::source::MemorySource;
 
 const APP: &str = "registry.example/team/app:1.4";
@@ -199,4 +199,65 @@ fn an_image_by_digest_is_carried_under_its_digest() {
     let imported = bundle::import(&terms(&repo), &at("b"), &at("local"));
     assert!(imported.is_trusted(), "{imported}");
     assert_eq!(imported.archives()[0].images, [by_digest]);
+}
+
+#[test]
+fn profiles_and_the_config_are_carried_whoever_signs_them() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |file: &str| scratch.path().join(file);
+    let mut repo = signs();
+    let folder = name(APP).target_folder();
+    // All but one by a role that does not sign the manifest.
+    let pattern = |file: &str| format!("{folder}{file}");
+    let beside = ["run.json", "apparmor.profile", "selinux.cil", "config.json"];
+    repo.delegate("targets", "security", &[&pattern("*")], &[Signer(70)], false);
+    for file in beside {
+        repo.target("security", &pattern(file), file.as_bytes());
+    }
+    repo.target("security", &pattern("notes.txt"), b"nobody looks for them");
+    repo.write();
+    let images = [name(APP)];
+    let create = |repo: &Repo, since: Option<&Path>, output: &str| {
+        let request = Request { images: &images, archives: &[], since };
+        let created = bundle::create(&terms(repo), MemorySource::new(repo), &request, &at(output));
+        assert!(created.is_trusted(), "{created}");
+        created
+    };
+    let names = |bundle: &str| {
+        let files = fs::read_dir(at(bundle).join("targets").join(folder.trim_end_matches('/'))).unwrap();
+        let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        // Without the hash in front.
+        let mut names: Vec<String> = names.map(|name| name.split_once('.').unwrap().1.to_owned()).collect();
+        names.sort();
+        names
+    };
+    create(&repo, None, "b");
+    let manifests = ["manifest.json", "manifest.linux-amd64.json", "manifest.linux-arm64.json"];
+    let mut all = [&beside[..], &["seccomp.json"], &manifests].concat();
+    all.sort_unstable();
+    assert_eq!(names("b"), all);
+    let found = bundle::verify(&terms(&repo), &at("b"));
+    assert!(found.is_trusted(), "{found}");
+    assert_eq!(found.images()[0].files, all.len());
+    assert!(bundle::import(&terms(&repo), &at("b"), &at("local")).is_trusted());
+
+    // Each has its place: one that is not there, or is another, is a finding.
+    let run = fs::read_dir(at("b").join("targets").join(folder.trim_end_matches('/'))).unwrap();
+    let run =
+        run.map(|entry| entry.unwrap().path()).find(|path| path.display().to_string().ends_with(".run.json")).unwrap();
+    fs::write(&run, b"run.jsom").unwrap();
+    assert_eq!(code(&bundle::verify(&terms(&repo), &at("b"))), "signed-hash-mismatch");
+    fs::remove_file(&run).unwrap();
+    assert_eq!(code(&bundle::verify(&terms(&repo), &at("b"))), "bundle-file-missing");
+    fs::write(&run, b"run.json").unwrap();
+    assert_eq!(code(&bundle::verify(&terms(&repo), &at("b"))), "");
+
+    // What has not changed since is left out, manifests never.
+    repo.target("security", &pattern("run.json"), b"another").bump("security");
+    repo.publish();
+    let next = create(&repo, Some(&at("b")), "next");
+    let mut new = [&["run.json"], &manifests[..]].concat();
+    new.sort_unstable();
+    assert_eq!(names("next"), new, "{next}");
+    assert!(bundle::import(&terms(&repo), &at("next"), &at("local")).is_trusted());
 }

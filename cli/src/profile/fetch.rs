@@ -107,7 +107,10 @@ fn by_id(
     baseline: &dyn Fn(&ImageName) -> Result<Baseline, Stop>,
 ) -> Result<(Signed, Confinement, Vec<String>), Stop> {
     let ById { first, others, passed_over } = found;
-    let under = |signed: &Signed| confined(signed, &baseline(&signed.name)?).map_err(|stop| stop.of(&signed.name));
+    let under = |signed: &Signed| {
+        let confinement = baseline(&signed.name).and_then(|baseline| confined(signed, &baseline));
+        confinement.map_err(|stop| stop.of(&signed.name))
+    };
     let confinement = under(&first)?;
     for other in &others {
         if under(other)? != confinement {
