@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::scope::ScopeError;
+use crate::map::MapError;
 use crate::text::{escaped, quoted};
 
 /// A place in a policy file; both count from 1, the column in characters.
@@ -41,6 +42,9 @@ pub enum PolicyError {
         /// Who may, and what to do.
         why: String,
     },
+    /// The map that it names cannot be used.
+    #[error(transparent)]
+    Map(MapError),
     /// What the file says is wrong.
     #[error("{}{at}: {}{problem}", prefix(.file), key_prefix(.key))]
     Malformed {
@@ -62,6 +66,7 @@ impl PolicyError {
         match self {
             Self::Unreadable { .. } => "policy-unreadable",
             Self::Exposed { .. } => "policy-exposed",
+            Self::Map(error) => error.code(),
             Self::Malformed { .. } => "policy-malformed",
         }
     }
