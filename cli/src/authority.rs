@@ -7,7 +7,7 @@ use clap::Args;
 use plimsoll::client::{Client, Source, Store};
 use plimsoll::limits::HttpLimits;
 use plimsoll::packages::check::PackageChecks;
-use plimsoll::policy::{Authority, Governing, Policy, Rule, default_policy, read_root};
+use plimsoll::policy::{Authority, Governing, Policy, PolicyError, Rule, default_policy, read_map, read_root};
 use plimsoll::template::TargetPaths;
 use plimsoll::verify::{Govern, NotGoverned, Terms};
 
@@ -152,6 +152,11 @@ impl AuthorityOptions {
     }
 }
 
+/// A root that cannot be read is told as such, wherever it is named.
+fn unread_root(error: &PolicyError) -> &'static str {
+    if matches!(error, PolicyError::Unreadable { .. }) { "pinned-root-unreadable" } else { error.code() }
+}
+
 /// Opens what a rule of a policy names.
 fn authority(rule: &Rule, time: Option<DateTime<Utc>>) -> Result<Terms<AnySource>, NotStarted> {
     let configure = |client: Client<AnySource>| {
@@ -162,9 +167,12 @@ fn authority(rule: &Rule, time: Option<DateTime<Utc>>) -> Result<Terms<AnySource
         }
     };
     match &rule.authority {
-        Authority::Map(map) => Ok(Terms::by_map(map::repositories(map, rule.store.as_deref(), configure)?)),
+        Authority::Map(map) => {
+            let map = read_map(map).map_err(|e| (e.code(), show::chain(&e)))?;
+            Ok(Terms::by_map(map::pinned(&map, rule.store.as_deref(), configure)?))
+        }
         Authority::One { place, root } => {
-            let root = read_root(root).map_err(|e| ("pinned-root-unreadable", show::chain(&e)))?;
+            let root = read_root(root).map_err(|e| (unread_root(&e), show::chain(&e)))?;
             let source = place.open(&HttpLimits::default()).map_err(|e| ("repository-unreadable", show::chain(&e)))?;
             let store = rule.store.clone().map_or_else(|| state::default_store(&root), Ok).map_err(|e| ("usage", e))?;
             Ok(Terms::new(configure(Client::new(root, source, Store::folder(store)))))

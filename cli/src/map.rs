@@ -14,11 +14,19 @@ pub(crate) fn repositories(
     store: Option<&Path>,
     configure: impl Fn(Client<AnySource>) -> Client<AnySource>,
 ) -> Result<Repositories<AnySource>, (&'static str, String)> {
-    let pinned = PinnedMap::read(file).map_err(|e| (e.code(), show::chain(&e)))?;
+    pinned(&PinnedMap::read(file).map_err(|e| (e.code(), show::chain(&e)))?, store, configure)
+}
+
+/// Those of a map that was read.
+pub(crate) fn pinned(
+    pinned: &PinnedMap,
+    store: Option<&Path>,
+    configure: impl Fn(Client<AnySource>) -> Client<AnySource>,
+) -> Result<Repositories<AnySource>, (&'static str, String)> {
     let stores = pinned.repositories().iter().map(|repository| store_of(repository, store));
     let stores: Vec<PathBuf> = stores.collect::<Result<_, _>>().map_err(|e| ("usage", e))?;
     let mut stores = stores.into_iter();
-    Ok(Repositories::new(&pinned, |repository| {
+    Ok(Repositories::new(pinned, |repository| {
         let store = stores.next().map_or_else(Store::in_memory, Store::folder);
         let locations = repository.locations().iter().cloned().map(|location| move || open(&location));
         let source: AnySource = Box::new(Mirrors::new(locations));

@@ -8,10 +8,9 @@ use clap::{Args, Subcommand};
 use plimsoll::client::{Location, Place, Source};
 use plimsoll::digest::Sha256;
 use plimsoll::limits::HttpLimits;
-use plimsoll::map::PinnedMap;
 use plimsoll::name::ImageName;
 use plimsoll::policy::{
-    Authority, Contents, Entry, Policy, Rule, Ruling, Terms, Unreachable, default_policy, read_root,
+    Authority, Contents, Entry, Policy, Rule, Ruling, Terms, Unreachable, default_policy, read_map, read_root,
 };
 use plimsoll::text::{escaped, quoted};
 use serde::Serialize;
@@ -175,7 +174,7 @@ fn scope(entry: &Entry, name: Option<&ImageName>, asks: bool) -> ScopeReport {
     };
     match &rule.authority {
         Authority::Map(map) => {
-            let error = PinnedMap::read(map).err().map(|e| show::chain(&e));
+            let error = read_map(map).err().map(|e| show::chain(&e));
             report.map = Some(Part { place: map.display().to_string(), sha256: None, error });
         }
         Authority::One { place, root } => {

@@ -154,6 +154,41 @@ fn nothing_on_the_command_line_loosens_a_policy() {
 }
 
 #[test]
+fn what_a_policy_pins_is_held_to_the_same_as_the_policy() {
+    let good = samples("good/app.tar");
+    let code = |home: &Path, name: &str, mode| {
+        fs::set_permissions(home.join(".config/plimsoll").join(name), PermissionsExt::from_mode(mode)).unwrap();
+        let output = plimsoll(home, &["verify", &good, "--format", "json"]);
+        let found = json(&output)["findings"][0]["code"].as_str().unwrap_or_default().to_owned();
+        (output.status.code(), found)
+    };
+    let (trusted, exposed) = ((Some(0), String::new()), (Some(2), "policy-exposed".to_owned()));
+
+    let one = home("exposed-root", &policy(""));
+    assert_eq!(code(&one, "root.json", 0o666), exposed);
+    assert_eq!(code(&one, "root.json", 0o644), trusted);
+
+    let several = home("exposed-map", "version = 1\n[scope.\"registry.example\"]\nmap = \"map.json\"\n");
+    let folder = several.join(".config/plimsoll");
+    let map = fs::read_to_string(samples("map/map.json")).unwrap();
+    for repository in ["good", "security"] {
+        std::os::unix::fs::symlink(samples(repository), several.join(".config").join(repository)).unwrap();
+    }
+    fs::write(folder.join("map.json"), map).unwrap();
+    for name in ["vendor", "security"] {
+        fs::create_dir(folder.join(name)).unwrap();
+        fs::copy(samples(&format!("map/{name}/root.json")), folder.join(name).join("root.json")).unwrap();
+    }
+    for name in ["map.json", "vendor/root.json", "security/root.json"] {
+        code(&several, name, 0o644);
+    }
+    for name in ["map.json", "vendor/root.json", "security/root.json"] {
+        assert_eq!(code(&several, name, 0o646), exposed, "{name}");
+        assert_eq!(code(&several, name, 0o644), trusted, "{name}");
+    }
+}
+
+#[test]
 fn several_archives_are_told_in_a_line_each_and_the_worst_is_the_exit_code() {
     let home = home("several", &policy(""));
     let (good, bad, none) = (samples("good/app.tar"), samples("hostile/changed-layer/app.tar"), samples("none.tar"));

@@ -302,6 +302,9 @@ fn refusal(exit: i32, code: &str) -> Result<String, (i32, String)> {
     Err((exit, code.to_owned()))
 }
 
+/// What is looked at, a scope's terms, and what comes of it.
+type PolicyCase<'c> = (&'c str, &'c str, Result<&'c str, Result<String, (i32, String)>>);
+
 #[test]
 fn a_policy_says_what_profiles_may_ask_for_and_each_refusal_has_its_accepted_twin() {
     let desk = Desk::with_repository("policy");
@@ -317,7 +320,7 @@ fn a_policy_says_what_profiles_may_ask_for_and_each_refusal_has_its_accepted_twi
     fs::set_permissions(desk.0.join("exposed.json"), fs::Permissions::from_mode(0o666)).unwrap();
 
     let loosens = || refusal(1, "profile-loosens");
-    let cases: &[(&str, &str, Result<&str, Result<String, (i32, String)>>)] = &[
+    let cases: &[PolicyCase] = &[
         ("as much memory", "run.memory = \"64MiB\"", Ok("--memory 67108864")),
         ("less memory", "run.memory = \"63MiB\"", Err(loosens())),
         ("as many processes", "run.pids = 50", Ok("--pids-limit 50")),

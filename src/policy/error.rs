@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::scope::ScopeError;
+use crate::map::MapError;
 use crate::profiles::error::Refusal;
 use crate::text::{escaped, quoted};
 
@@ -50,6 +51,9 @@ pub enum PolicyError {
         /// The cause.
         source: Box<Refusal>,
     },
+    /// The map that it names cannot be used.
+    #[error(transparent)]
+    Map(MapError),
     /// What the file says is wrong.
     #[error("{}{at}: {}{problem}", prefix(.file), key_prefix(.key))]
     Malformed {
@@ -72,6 +76,7 @@ impl PolicyError {
             Self::Unreadable { .. } => "policy-unreadable",
             Self::Exposed { .. } => "policy-exposed",
             Self::Seccomp { .. } => "baseline-unreadable",
+            Self::Map(error) => error.code(),
             Self::Malformed { .. } => "policy-malformed",
         }
     }

@@ -7,7 +7,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Policy, PolicyError};
-use crate::limits::{MetadataLimits, POLICY_FILE};
+use crate::limits::{MAP_FILE, MetadataLimits, POLICY_FILE};
+use crate::map::PinnedMap;
 
 /// The machine's policy.
 pub const MACHINE_POLICY: &str = "/etc/plimsoll/policy.toml";
@@ -56,6 +57,21 @@ impl Policy {
 /// [`PolicyError::Unreadable`], also if it is longer than [`MetadataLimits::root`]; [`PolicyError::Exposed`].
 pub fn read_root(path: &Path) -> Result<Vec<u8>, PolicyError> {
     guarded(path, MetadataLimits::default().root)
+}
+
+/// Reads the map that a rule names, and the roots beside it. They are held to the same as the policy.
+///
+/// # Errors
+///
+/// As [`read_root`]; [`PolicyError::Map`].
+pub fn read_map(path: &Path) -> Result<PinnedMap, PolicyError> {
+    guarded(path, MAP_FILE)?;
+    let pinned = PinnedMap::read(path).map_err(PolicyError::Map)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for repository in pinned.repositories() {
+        read_root(&folder.join(repository.name().as_str()).join("root.json"))?;
+    }
+    Ok(pinned)
 }
 
 /// The bytes of a file that nobody else may change.

@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 
 use self::document::{Table, Text, Value};
 pub use self::error::{PolicyError, Position, Problem};
-pub use self::file::{MACHINE_POLICY, default_policy, read_root};
+pub use self::file::{MACHINE_POLICY, default_policy, read_map, read_root};
 pub use self::govern::Governing;
 pub use self::probe::{PROBE, proof};
 pub use self::rule::{Authority, Contents, NodeTerms, Rule, Unreachable};

@@ -4,7 +4,8 @@
 //! - A scope is written in full, for a short one means one thing to its writer and another to its reader: `docker.io/library/alpine`, never `alpine`.
 //! - It matches whole components. `registry.example/team` is about `registry.example/team/app`, not about `registry.example/teammate/app` nor
 //!   `registry.example:5000/team`.
-//! - Letter case makes no other host: `Registry.Example/team` falls under `registry.example/team`, whose rule it would else slip.
+//! - Letter case makes no other host: `Registry.Example/team` falls under `registry.example/team`, whose rule it would else slip, and `Index.Docker.io` under
+//!   `docker.io`.
 //! - A scope with a tag is about references by that tag alone. Of a reference with a digest the tag is a claim, which whoever writes the reference may
 //!   choose; so the repository's scope governs it, as it governs the same digest without a tag.
 
@@ -22,7 +23,7 @@ pub struct Scope(Kind);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Kind {
     Any,
-    /// In lower case.
+    /// [`canonical`], as in all others.
     Host(String),
     /// The repository of this path and all below it.
     Below {
@@ -104,7 +105,7 @@ impl Scope {
     /// Whether it is about this name. Of a name with a digest, a tag is left out of account: no scope with a tag is about it.
     #[must_use]
     pub fn matches(&self, name: &ImageName) -> bool {
-        let is_host = |host: &String| host.eq_ignore_ascii_case(name.host());
+        let is_host = |host: &String| *host == canonical(name.host());
         match &self.0 {
             Kind::Any => true,
             Kind::Host(host) => is_host(host),
@@ -117,11 +118,17 @@ impl Scope {
     pub(crate) fn matches_claim(&self, name: &ImageName) -> bool {
         match &self.0 {
             Kind::Tag { host, repository, tag } => {
-                host.eq_ignore_ascii_case(name.host()) && repository == name.repository() && name.tag() == Some(tag)
+                *host == canonical(name.host()) && repository == name.repository() && name.tag() == Some(tag)
             }
             Kind::Any | Kind::Host(_) | Kind::Below { .. } => false,
         }
     }
+}
+
+/// In lower case, and Docker's host by one of its names. Of a name, that is replaced where it is in lower case alone, as Docker does.
+fn canonical(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    if host == "index.docker.io" { DOCKER.to_owned() } else { host }
 }
 
 fn is_at_or_below(repository: &str, path: &str) -> bool {
@@ -148,7 +155,7 @@ fn host_alone(text: &str, host: &str, has_slash: bool) -> Result<Scope, ScopeErr
         // `alpine.x:3.20` is no host, and a name in Docker's short form.
         Err(_) if !has_slash && ImageName::parse(text).is_ok() => Err(short(text, host)),
         Err(error) => Err(ScopeError::Malformed { found: text.to_owned(), why: error.to_string() }),
-        Ok(name) => Ok(Scope(Kind::Host(name.host().to_ascii_lowercase()))),
+        Ok(name) => Ok(Scope(Kind::Host(canonical(name.host())))),
     }
 }
 
@@ -161,7 +168,7 @@ fn repository(text: &str, host: &str, path: &str, has_slash: bool) -> Result<Sco
     // A probe below the path: so that Docker's rule for names of one component changes nothing in it.
     let probe = if is_tagged { format!("{host}/{path}") } else { format!("{host}/{path}/x:1") };
     let name = ImageName::parse(&probe).map_err(|error| malformed(error.to_string()))?;
-    let (canonical, is_one) = (name.host().to_ascii_lowercase(), !path.contains('/'));
+    let (canonical, is_one) = (canonical(name.host()), !path.contains('/'));
     if let Some(tag) = name.tag().filter(|_| is_tagged) {
         if canonical == DOCKER && is_one {
             return Err(ScopeError::Short { full: name.to_string(), found: text.to_owned() });
@@ -234,6 +241,8 @@ mod tests {
             ("[::1]:5000", Ok("[::1]:5000")),
             ("docker.io", Ok("docker.io")),
             ("index.docker.io", Ok("docker.io")),
+            ("Index.Docker.io", Ok("docker.io")),
+            ("Index.Docker.io/library/alpine", Ok("docker.io/library/alpine")),
             ("registry.example/team", Ok("registry.example/team")),
             ("registry.example/team/", Ok("registry.example/team")),
             ("registry.example/team/app:1.4", Ok("registry.example/team/app:1.4")),
@@ -310,6 +319,11 @@ mod tests {
             ("registry.example/team", digest("registry.example/team/app"), true),
             ("registry.example/team", digest("registry.example/team/app:1"), true),
             ("registry.example/team", "Registry.EXAMPLE/team/app:1".into(), true),
+            ("docker.io", "Docker.io/library/alpine:1".into(), true),
+            ("docker.io", "Index.Docker.io/library/alpine:1".into(), true),
+            ("docker.io/library/alpine", "INDEX.DOCKER.IO/library/alpine:1".into(), true),
+            ("docker.io/library/alpine:1", "index.docker.IO/library/alpine:1".into(), true),
+            ("docker.io", "xindex.docker.io/library/alpine:1".into(), false),
             ("registry.example/team", "registry.example/teammate/app:1".into(), false),
             ("registry.example/team", "registry.example/team-b/app:1".into(), false),
             ("registry.example/team", "registry.example/team.app:1".into(), false),

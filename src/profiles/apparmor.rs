@@ -479,6 +479,11 @@ fn file(statement: &Statement, words: &[&str], denies: bool) -> Result<(), Refus
     }
     let is_child =
         goes_to.is_none_or(|to| !to.is_empty() && to.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
+    // The parser takes "ix -> NAME" for a way to the profile of that name, "unconfined" among them; only with c is it a child of this one.
+    if goes_to.is_some() && !permissions.contains(['c', 'C']) {
+        return Err(refused(Code::Loosens, statement, "the program runs under a profile of the host, or under none")
+            .expected("ix alone, or cx"));
+    }
     if is_child && permissions.contains(['i', 'c', 'C']) {
         return Ok(());
     }
@@ -570,6 +575,10 @@ mod tests {
             ("mrix", "mrx", Some(malformed)),
             ("mrix", "mrq", Some(malformed)),
             ("cx -> helper", "cx -> :root:unconfined", Some(malformed)),
+            ("cx -> helper", "cix -> helper", None),
+            ("cx -> helper", "ix -> helper", Some(Code::Loosens)),
+            ("cx -> helper", "ix -> unconfined", Some(Code::Loosens)),
+            ("cx -> helper", "mrix -> docker-default", Some(Code::Loosens)),
             ("{bin,lib}", "{bin,lib", Some(malformed)),
             ("[a-z]", "[a-z", Some(malformed)),
             ("\"/srv/with space/\"", "\"/srv/with space/", Some(malformed)),

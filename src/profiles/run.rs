@@ -399,7 +399,13 @@ fn tmpfs(at: &At<'_>) -> Result<BTreeMap<String, u64>, Refusal> {
                 .expected("an absolute path of letters, digits and ._-/, not below /proc, /sys and /dev")
                 .found(quoted(path)));
         }
-        all.insert(path.to_owned(), bytes(&size)?);
+        let bytes = bytes(&size)?;
+        if bytes == 0 {
+            return Err(Refusal::malformed(size.path(), "to the kernel, size 0 is no limit")
+                .expected("at least 1")
+                .found(bytes));
+        }
+        all.insert(path.to_owned(), bytes);
     }
     Ok(all)
 }
@@ -477,6 +483,9 @@ mod tests {
             (with(r#","tmpfs":{"/tmp":"64MiB","/run/app":1048576}"#), None),
             (with(r#","tmpfs":{"/tmp:exec":"64MiB"}"#), malformed),
             (with(r#","tmpfs":{"tmp":"64MiB"}"#), malformed),
+            (with(r#","tmpfs":{"/tmp":1}"#), None),
+            (with(r#","tmpfs":{"/tmp":0}"#), malformed),
+            (with(r#","tmpfs":{"/tmp":"0KiB"}"#), malformed),
             (with(r#","tmpfs":{"/a/../proc":"64MiB"}"#), malformed),
             (with(r#","tmpfs":{"/proc":"64MiB"}"#), malformed),
             (with(r#","tmpfs":{"/":"64MiB"}"#), malformed),

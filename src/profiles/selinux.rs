@@ -34,8 +34,8 @@ const TAKEN: [&str; 11] = [
     "secure",
     "sys",
 ];
-/// Of what a process may do to itself, that which leads to another type or loads code.
-const LEADS_OUT: [&str; 4] = ["transition", "dyntransition", "setcurrent", "ptrace"];
+/// Of what a process may do to itself, that which leads to another type or loads code; and CIL's word for all of it.
+const LEADS_OUT: [&str; 5] = ["transition", "dyntransition", "setcurrent", "ptrace", "all"];
 
 /// A module that was read, and found to be about its own processes alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,6 +283,7 @@ mod tests {
             ("(capability (", "(capability2 (bpf ", loosens),
             ("(read write)", "(not (read))", malformed),
             ("self (fifo_file (read write))", "self (process (transition))", loosens),
+            ("self (fifo_file (read write))", "self (process (all))", loosens),
             ("self (fifo_file (read write))", "self (process (fork signal))", None),
             ("self (fifo_file (read write))", "unconfined_t (process (transition))", widens),
             ("self (fifo_file (read write))", "shadow_t (file (read))", widens),

@@ -21,9 +21,9 @@ use plimsoll::digest::Sha256;
 use plimsoll::image::manifest::Document;
 use plimsoll::image::signable::MANIFEST_FILE;
 use plimsoll::limits::{ArchiveLimits, HttpLimits, MetadataLimits};
-use plimsoll::map::{PinnedMap, PinnedRepository, Repositories};
+use plimsoll::map::{PinnedRepository, Repositories};
 use plimsoll::name::ImageName;
-use plimsoll::policy::{Authority, Contents, Entry, Policy, Rule, Ruling, Unreachable, read_root};
+use plimsoll::policy::{Authority, Contents, Entry, Policy, Rule, Ruling, Unreachable, read_map, read_root};
 use plimsoll::text::quoted;
 use plimsoll::trust::Found;
 
@@ -261,7 +261,7 @@ fn remembered(question: &Question, within: TimeDelta) -> Result<String, String> 
 
 fn by_map(question: &Question, map: &Path) -> Result<String, No> {
     let path = target(question)?;
-    let pinned = PinnedMap::read(map).map_err(|e| No::Refused(chain(&e)))?;
+    let pinned = read_map(map).map_err(|e| No::Refused(chain(&e)))?;
     let folder = |repository: &PinnedRepository| match &question.rule.store {
         Some(folder) => folder.join("repositories").join(repository.name().as_str()),
         None => question.state.join(Sha256::of(repository.root()).to_hex()),

@@ -108,6 +108,8 @@ const X32: Architecture = narrow("SCMP_ARCH_X32");
 const AARCH64: Architecture = wide("SCMP_ARCH_AARCH64");
 const ARM: Architecture = narrow("SCMP_ARCH_ARM");
 const PPC64LE: Architecture = wide("SCMP_ARCH_PPC64LE");
+const PPC64: Architecture = wide("SCMP_ARCH_PPC64");
+const PPC: Architecture = narrow("SCMP_ARCH_PPC");
 const S390X: Architecture = wide("SCMP_ARCH_S390X");
 const S390: Architecture = narrow("SCMP_ARCH_S390");
 const RISCV64: Architecture = wide("SCMP_ARCH_RISCV64");
@@ -126,8 +128,8 @@ const ARCHITECTURES: [Architecture; 22] = [
     AARCH64,
     ARM,
     PPC64LE,
-    wide("SCMP_ARCH_PPC64"),
-    narrow("SCMP_ARCH_PPC"),
+    PPC64,
+    PPC,
     S390X,
     S390,
     RISCV64,
@@ -183,7 +185,7 @@ struct Machine {
 }
 
 /// For each of these a fetched profile must be within the baseline.
-const MACHINES: [Machine; 11] = [
+const MACHINES: [Machine; 16] = [
     Machine { word: "amd64", own: X86_64, runs: &[X86, X32] },
     Machine { word: "arm64", own: AARCH64, runs: &[ARM] },
     Machine { word: "arm", own: ARM, runs: &[] },
@@ -195,6 +197,11 @@ const MACHINES: [Machine; 11] = [
     Machine { word: "loong64", own: LOONGARCH64, runs: &[] },
     Machine { word: "mips64le", own: MIPSEL64, runs: &[MIPSEL, MIPSEL64N32] },
     Machine { word: "mipsel64", own: MIPSEL64, runs: &[MIPSEL, MIPSEL64N32] },
+    Machine { word: "mipsle", own: MIPSEL, runs: &[] },
+    Machine { word: "mipsel", own: MIPSEL, runs: &[] },
+    Machine { word: "mips64", own: MIPS64, runs: &[MIPS, MIPS64N32] },
+    Machine { word: "mips", own: MIPS, runs: &[] },
+    Machine { word: "ppc64", own: PPC64, runs: &[PPC] },
 ];
 
 impl Machine {

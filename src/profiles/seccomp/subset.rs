@@ -251,6 +251,17 @@ mod tests {
                 allow("modify_ldt", r#","includes":{"arches":["amd64","arm64"]}"#),
                 "modify_ldt on arm64",
             ),
+            // No machine that a condition may name is left out.
+            (
+                allow("ptrace", r#","includes":{"arches":["mips64"]}"#),
+                allow("mount", r#","includes":{"arches":["mips64"]}"#),
+                "mount on mips64",
+            ),
+            (
+                allow("ptrace", r#","includes":{"arches":["ppc64"]}"#),
+                allow("mount", r#","includes":{"arches":["ppc64"]}"#),
+                "mount on ppc64",
+            ),
             (
                 allow("ptrace", r#","includes":{"minKernel":"4.8"}"#),
                 allow("bpf", r#","includes":{"minKernel":"9.9"}"#),
