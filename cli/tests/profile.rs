@@ -317,7 +317,8 @@ fn a_policy_says_what_profiles_may_ask_for_and_each_refusal_has_its_accepted_twi
     fs::set_permissions(desk.0.join("exposed.json"), fs::Permissions::from_mode(0o666)).unwrap();
 
     let loosens = || refusal(1, "profile-loosens");
-    let cases: &[(&str, &str, Result<&str, Result<String, (i32, String)>>)] = &[
+    type Expected = Result<&'static str, Result<String, (i32, String)>>;
+    let cases: &[(&str, &str, Expected)] = &[
         ("as much memory", "run.memory = \"64MiB\"", Ok("--memory 67108864")),
         ("less memory", "run.memory = \"63MiB\"", Err(loosens())),
         ("as many processes", "run.pids = 50", Ok("--pids-limit 50")),
