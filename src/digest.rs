@@ -25,8 +25,7 @@ impl Sha256 {
     /// Reads 64 hex digits, of either case, without a prefix.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let bytes = hex_to_bytes(text)?;
-        Some(Self(bytes.try_into().ok()?))
+        hex_to_array(text).map(Self)
     }
 
     /// Reads a digest as OCI documents write it: `sha256:` and 64 *lower-case* hex digits [OCI image-spec, descriptor, Digests].
@@ -64,8 +63,7 @@ impl Sha512 {
     /// Reads 128 hex digits, of either case, without a prefix.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let bytes = hex_to_bytes(text)?;
-        Some(Self(bytes.try_into().ok()?))
+        hex_to_array(text).map(Self)
     }
 
     /// The 128 lower-case hex digits, without a prefix.
@@ -225,8 +223,25 @@ pub fn bytes_to_hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 0xf)]).collect()
 }
 
+/// The same where it is known how many bytes there must be. A package list has one digest for each file of an image.
+fn hex_to_array<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() || pairs.len() != N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
+    }
+    Some(bytes)
+}
+
 fn hex_digit(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok())
+    match digit {
+        b'0'..=b'9' => Some(digit & 0xf),
+        b'a'..=b'f' | b'A'..=b'F' => Some((digit & 0xf).saturating_add(9)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -266,5 +281,10 @@ mod tests {
         assert_eq!(hex_to_bytes("0aFF"), Some(vec![0x0a, 0xff]));
         assert_eq!(hex_to_bytes("0"), None);
         assert_eq!(hex_to_bytes(""), Some(vec![]));
+        for byte in 0..=u8::MAX {
+            assert_eq!(hex_digit(byte).map(u32::from), char::from(byte).to_digit(16), "{byte}");
+        }
+        assert_eq!(Sha256::from_hex(&good.to_uppercase()).unwrap().to_hex(), good);
+        assert_eq!(Sha512::from_hex(good), None);
     }
 }

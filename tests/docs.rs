@@ -67,6 +67,7 @@ fn every_finding_code_is_explained_and_no_other() {
             "not_started(\"",
             "not_loaded(\"",
             "not_recorded(\"",
+            "refused(\"",
         ] {
             codes.extend(between(text, open, '"').into_iter().filter(|word| is_code(word)).map(str::to_owned));
         }

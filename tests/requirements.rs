@@ -310,5 +310,5 @@ fn several_archives_have_their_verdicts_in_their_order_and_each_repository_is_as
     assert_eq!(verdicts, expected.into_iter().map(str::to_owned).enumerate().collect::<Vec<_>>());
     let requests = source.1.lock().unwrap();
     assert_eq!(requests.iter().filter(|name| *name == "timestamp.json").count(), 1, "{requests:?}");
-    verifier.verify_all(&[] as &[PathBuf], |_, _| unreachable!());
+    verifier.verify_all::<PathBuf>(&[], |_, _| unreachable!());
 }

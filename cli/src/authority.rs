@@ -7,7 +7,7 @@ use clap::Args;
 use plimsoll::client::{Client, Source, Store};
 use plimsoll::limits::HttpLimits;
 use plimsoll::packages::check::PackageChecks;
-use plimsoll::policy::{Authority, Governing, Policy, Rule, default_policy};
+use plimsoll::policy::{Authority, Governing, Policy, Rule, default_policy, read_root};
 use plimsoll::template::TargetPaths;
 use plimsoll::verify::{Govern, NotGoverned, Terms};
 
@@ -18,6 +18,10 @@ use crate::{input, map, repository, show, state};
 pub(crate) type AnySource = Box<dyn Source + Send + Sync>;
 /// The terms for each name, wherever they come from.
 pub(crate) type AnyTerms = Box<dyn Govern<AnySource> + Send + Sync>;
+/// Opens what a rule of a policy names.
+type Open = dyn Fn(&Rule) -> Result<Terms<AnySource>, NotGoverned> + Send + Sync;
+/// The terms of a policy.
+pub(crate) type AnyGoverning = Governing<AnySource, Box<Open>>;
 /// What went wrong before anything could be verified: its code, and what to say.
 pub(crate) type NotStarted = (&'static str, String);
 
@@ -92,7 +96,8 @@ impl AuthorityOptions {
     pub(crate) fn terms(&self, packages: Option<PackageChecks>) -> Result<AnyTerms, NotStarted> {
         let terms = match self.chosen()? {
             Chosen::Policy(file) => {
-                return self.governing(&file, packages.is_some()).map(|all| Box::new(all) as AnyTerms);
+                let governing = self.governing(&file, packages.is_some())?;
+                return Ok(Box::new(governing));
             }
             Chosen::Map(map) => {
                 let configure = |client| self.configure(client, self.max_staleness);
@@ -128,11 +133,7 @@ impl AuthorityOptions {
     }
 
     /// What a policy says. It says all of it: nothing that the arguments say could be meant for every scope of it.
-    pub(crate) fn governing(
-        &self,
-        file: &Path,
-        says_packages: bool,
-    ) -> Result<Governing<AnySource, impl Fn(&Rule) -> Result<Terms<AnySource>, NotGoverned> + use<>>, NotStarted> {
+    pub(crate) fn governing(&self, file: &Path, says_packages: bool) -> Result<AnyGoverning, NotStarted> {
         let said = [
             ("--store", self.store.is_some()),
             ("--target-path", self.target_path.is_some()),
@@ -144,10 +145,10 @@ impl AuthorityOptions {
         }
         let policy = Policy::read(file).map_err(|e| (e.code(), show::chain(&e)))?;
         let time = self.time;
-        Ok(Governing::new(policy, move |rule| {
-            let undecided = |(code, message)| NotGoverned::Undecided { code, message };
-            authority(rule, time).map_err(undecided)
-        }))
+        let open = move |rule: &Rule| {
+            authority(rule, time).map_err(|(code, message)| NotGoverned::Undecided { code, message })
+        };
+        Ok(Governing::new(policy, Box::new(open)))
     }
 }
 
@@ -163,7 +164,7 @@ fn authority(rule: &Rule, time: Option<DateTime<Utc>>) -> Result<Terms<AnySource
     match &rule.authority {
         Authority::Map(map) => Ok(Terms::by_map(map::repositories(map, rule.store.as_deref(), configure)?)),
         Authority::One { place, root } => {
-            let root = input::root(root).map_err(|e| ("pinned-root-unreadable", e))?;
+            let root = read_root(root).map_err(|e| ("pinned-root-unreadable", show::chain(&e)))?;
             let source = place.open(&HttpLimits::default()).map_err(|e| ("repository-unreadable", show::chain(&e)))?;
             let store = rule.store.clone().map_or_else(|| state::default_store(&root), Ok).map_err(|e| ("usage", e))?;
             Ok(Terms::new(configure(Client::new(root, source, Store::folder(store)))))

@@ -132,6 +132,10 @@ fn look_at_containerd(checks: &mut Vec<Check>) -> Option<Plugin> {
     let seconds = plugin.timeout.as_secs_f32();
     let limits = format!("bin_dir {shown}, max_verifiers {}, per_verifier_timeout {seconds} s", plugin.max_verifiers);
     say("configuration", Status::Ok, limits);
+    if plugin.pulls_locally {
+        let message = "use_local_image_pull is true: the kubelet's pulls do not pass through the transfer service, so no verifier is asked";
+        say("kubelet", Status::Wrong, message.to_owned());
+    }
     let (status, message) = verifiers(&plugin, &shown);
     say("verifiers", status, message);
     Some(plugin)

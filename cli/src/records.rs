@@ -19,10 +19,11 @@ use plimsoll::digest::{Sha256, Sha256Hasher};
 use plimsoll::image::archive::Archive;
 use plimsoll::image::read_at::ReadAt;
 use plimsoll::text::quoted;
-use plimsoll::verdict::{Event, Recorded, Summary, Verdict};
+use plimsoll::verdict::{Basis, Event, Recorded, Summary, Verdict};
 use tempfile::NamedTempFile;
 
 use crate::args::How;
+use crate::authority::Chosen;
 use crate::{input, output, show};
 
 /// How long to wait for another process that adds its line.
@@ -266,8 +267,7 @@ fn last_byte(file: &File) -> io::Result<Option<u8>> {
 struct NewSummary {
     path: PathBuf,
     file: NamedTempFile,
-    /// Of the map, if there is one.
-    map: Option<Sha256>,
+    basis: Basis,
 }
 
 impl NewSummary {
@@ -282,9 +282,12 @@ impl NewSummary {
             return Err(("output-exists", format!("{} is there already", quoted(&shown))));
         }
         let file = output::new_file(output::beside(path)).map_err(|e| ("vsa-not-written", unwritable(path, &e)))?;
-        let map =
-            arguments.authority.map.as_deref().map(digest_of_map).transpose().map_err(|e| ("map-unreadable", e))?;
-        Ok(Self { path: path.to_owned(), file, map })
+        let basis = match arguments.authority.chosen()? {
+            Chosen::One(_) => Basis::Root,
+            Chosen::Map(map) => Basis::Map(digest_of("map", &map).map_err(|e| ("map-unreadable", e))?),
+            Chosen::Policy(file) => Basis::Policy(digest_of("policy", &file).map_err(|e| ("policy-unreadable", e))?),
+        };
+        Ok(Self { path: path.to_owned(), file, basis })
     }
 
     /// Writes the summary, if there can be one of this verdict.
@@ -292,7 +295,7 @@ impl NewSummary {
         let summary = Summary {
             verifier: arguments.vsa_verifier.clone().unwrap_or_else(|| VERIFIER.to_owned()),
             time: arguments.authority.time.unwrap_or_else(Utc::now),
-            map: self.map,
+            basis: self.basis,
             metadata: metadata_address(arguments),
             archive: refused,
         };
@@ -325,8 +328,8 @@ fn unwritable(path: &Path, error: &io::Error) -> String {
     format!("cannot write the verification summary {}: {error}", quoted(&path.display().to_string()))
 }
 
-fn digest_of_map(path: &Path) -> Result<Sha256, String> {
-    input::root(path).map(|bytes| Sha256::of(&bytes)).map_err(|e| e.replacen("pinned root", "map", 1))
+fn digest_of(what: &str, path: &Path) -> Result<Sha256, String> {
+    input::root(path).map(|bytes| Sha256::of(&bytes)).map_err(|e| e.replacen("pinned root", what, 1))
 }
 
 /// Where the metadata files are, if that is an address that says nothing but that.

@@ -58,7 +58,10 @@ impl Summary {
         let printed = printed.and_then(|()| match format {
             Format::Human => io::stdout().write_all(text.as_bytes()),
             // Standard output is for verdicts alone.
-            Format::Json => Ok(diagnostic(&text)),
+            Format::Json => {
+                diagnostic(&text);
+                Ok(())
+            }
         });
         if let Err(e) = &printed {
             diagnostic(&format!("plimsoll: cannot print the verdicts: {e}\n"));

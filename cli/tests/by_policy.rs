@@ -224,3 +224,16 @@ fn no_archive_is_trusted_for_what_it_is_called() {
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert_eq!(text(&output).matches("undecided: ").count(), 2, "{}", text(&output));
 }
+
+#[test]
+fn a_summary_says_by_which_policy_was_decided() {
+    let home = home("summary", &policy(""));
+    let summary = home.join("summary.json").display().to_string();
+    let output = plimsoll(&home, &["verify", &samples("good/app.tar"), "--vsa", &summary]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let statement: Value = serde_json::from_slice(&fs::read(&summary).unwrap()).unwrap();
+    let used = &statement["predicate"]["policy"];
+    let digest = plimsoll::digest::Sha256::of(&fs::read(home.join(".config/plimsoll/policy.toml")).unwrap()).to_hex();
+    assert_eq!(used["digest"]["sha256"], digest, "{used}");
+    assert!(used["uri"].as_str().unwrap().ends_with("docs/records.md#policy-file"), "{used}");
+}

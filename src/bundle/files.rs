@@ -2,8 +2,9 @@
 
 use crate::client::{Session, Source};
 use crate::digest::Sha256;
+use crate::image::base::config_file;
 use crate::image::manifest::{Document, Platform};
-use crate::image::signable::{CONFIG_FILE, MANIFEST_FILE};
+use crate::image::signable::MANIFEST_FILE;
 use crate::name::ImageName;
 use crate::packages::files_beside;
 use crate::profiles::Kind;
@@ -58,8 +59,9 @@ impl ImageFiles {
             beside.filter(|path| terms.target_paths.file_of(image, path).is_some() && *path != at).collect();
         paths.extend(beside);
         // What is looked for beside an image, whoever signs it: package lists, profiles, the config for those that are built on it. Where nobody does, the bundle then has the roles that say so.
-        let others = Kind::ALL.map(Kind::file).into_iter().chain([CONFIG_FILE]).map(str::to_owned);
-        for file in files_beside(&platforms).into_iter().chain(others) {
+        let profiles = Kind::ALL.map(Kind::file).map(str::to_owned);
+        let configs = [None].into_iter().chain(platforms.iter().map(Some)).map(config_file);
+        for file in files_beside(&platforms).into_iter().chain(profiles).chain(configs) {
             let path = path(&file)?;
             if !paths.contains(&path) {
                 paths.push(path);

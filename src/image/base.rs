@@ -10,8 +10,14 @@ use crate::digest::Sha256;
 use crate::image::VerifiedImage;
 use crate::image::check::SignedImage;
 use crate::image::error::{Code, Refusal};
-use crate::image::manifest::Config;
+use crate::image::manifest::{Config, Platform};
 use crate::limits::ArchiveLimits;
+
+/// The file in which the config of a base is signed beside it: `config.json`, or that of a platform, `config.linux-arm64.json`, if its `manifest.json` is an index.
+#[must_use]
+pub fn config_file(platform: Option<&Platform>) -> String {
+    platform.map_or_else(|| "config.json".to_owned(), |platform| format!("config.{}.json", platform.file_part()))
+}
 
 /// The signed image that others must be built on.
 #[derive(Debug, Clone)]
@@ -86,7 +92,8 @@ impl BaseImage {
                     Code::BaseNotShown,
                     format!(
                         "it cannot be shown that it is built on {base}: layer {number} of that is signed compressed, and the archive holds another blob; \
-                         sign the base's config beside it, as config.json"
+                         sign the base's config beside it, as {}",
+                        config_file(self.image.platform_of_index())
                     ),
                 )
                 .expected(listed.digest)

@@ -112,6 +112,11 @@ impl SignedImage {
         &self.name
     }
 
+    /// The platform that was chosen of an index.
+    pub(super) fn platform_of_index(&self) -> Option<&Platform> {
+        self.platform.as_ref().filter(|_| self.index.is_some())
+    }
+
     /// The signed manifest.
     pub(super) fn manifest(&self) -> &Manifest {
         &self.manifest

@@ -31,8 +31,6 @@ use crate::name::ImageName;
 
 /// The file whose target is the image's manifest or index.
 pub const MANIFEST_FILE: &str = "manifest.json";
-/// The file whose target is the image's config, where it is signed for images that are built on this one: [`crate::image::base`].
-pub const CONFIG_FILE: &str = "config.json";
 
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";

@@ -36,7 +36,9 @@ pub fn must_not_be_root(user: Option<&str>, passwd: Option<&[u8]>) -> Result<(),
     if number == Some(0) {
         return refused(Code::ImageRunsAsRoot, "the image runs as root");
     }
-    let mut lines = lines(passwd.unwrap_or_default()).filter(|line| line.is(word.as_bytes(), number)).peekable();
+    // A byte that is no text becomes a sign that is in no name; white space stays what it is.
+    let passwd = String::from_utf8_lossy(passwd.unwrap_or_default());
+    let mut lines = lines(&passwd).filter(|line| line.is(word, number)).peekable();
     if number.is_none() && lines.peek().is_none() {
         return refused(
             Code::ImageUserUnknown,
@@ -65,24 +67,24 @@ fn looks_like_number(word: &str) -> bool {
 
 /// A line of `/etc/passwd`.
 struct Line<'p> {
-    name: &'p [u8],
+    name: &'p str,
     number: Option<u32>,
 }
 
 impl Line<'_> {
-    fn is(&self, word: &[u8], number: Option<u32>) -> bool {
+    fn is(&self, word: &str, number: Option<u32>) -> bool {
         // A line whose number cannot be read is user 0, which no number that comes here is.
-        self.name == word || self.name.trim_ascii() == word || (number.is_some() && self.number == number)
+        self.name == word || self.name.trim() == word || (number.is_some() && self.number == number)
     }
 }
 
-/// All lines, with white space around them cut off, as docker reads them.
-fn lines(passwd: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    let lines = passwd.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+/// All lines, with white space around them cut off, as docker reads them: Unicode's, which has more than ASCII's.
+fn lines(passwd: &str) -> impl Iterator<Item = Line<'_>> {
+    let lines = passwd.split('\n').map(str::trim).filter(|line| !line.is_empty());
     lines.map(|line| {
-        let mut fields = line.split(|b| *b == b':');
+        let mut fields = line.split(':');
         let name = fields.next().unwrap_or_default();
-        let number = fields.nth(1).and_then(|field| number(std::str::from_utf8(field).ok()?));
+        let number = fields.nth(1).and_then(number);
         Line { name, number }
     })
 }
@@ -91,13 +93,16 @@ fn lines(passwd: &[u8]) -> impl Iterator<Item = Line<'_>> {
 mod tests {
     use super::*;
 
+    /// What is looked at, the config's user, the image's passwd, and what comes of it.
+    type Case = (&'static str, Option<&'static str>, Option<&'static str>, Result<(), Code>);
+
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n";
 
     #[test]
     fn no_image_that_some_runtime_runs_as_root_passes() {
         let root = Err(Code::ImageRunsAsRoot);
         let unknown = Err(Code::ImageUserUnknown);
-        let cases: &[(&str, Option<&str>, Option<&str>, Result<(), Code>)] = &[
+        let cases: &[Case] = &[
             ("a name", Some("app"), Some(PASSWD), Ok(())),
             ("a name with a group", Some("app:root"), Some(PASSWD), Ok(())),
             ("a number", Some("1000"), Some(PASSWD), Ok(())),
@@ -136,6 +141,10 @@ mod tests {
             ("a line without an end", Some("app"), Some("app:x:1000:1000::/:"), Ok(())),
             ("ends of lines as on Windows", Some("app"), Some("root:x:0:0::/:\r\napp:x:1000:1000::/:\r\n"), Ok(())),
             ("white space before a line", Some("app"), Some("  app:x:0:0::/:\n"), root),
+            ("a vertical tab before a line", Some("app"), Some("\x0bapp:x:0:0::/:\napp:x:1000:1000::/:\n"), root),
+            ("a no-break space before it", Some("app"), Some("\u{a0}app:x:0:0::/:\napp:x:1000:1000::/:\n"), root),
+            ("a next line before it", Some("app"), Some("\u{85}app:x:0:0::/:\napp:x:1000:1000::/:\n"), root),
+            ("a wide space before it", Some("1000"), Some("\u{3000}1000:x:0:0::/:\n"), root),
             ("white space after the name", Some("app"), Some("app :x:0:0::/:\n"), root),
             ("white space around the number, which docker cannot read", Some("app"), Some("app:x: 5 :5::/:\n"), root),
             ("a carriage return in the number", Some("app"), Some("app:x:10\r00:5::/:\n"), root),

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use super::{Entry, Policy, Rule, Ruling, Scope};
 use crate::name::ImageName;
+use crate::text::escaped;
 use crate::verify::{Govern, NotGoverned, Terms};
 
 /// A policy, and the repositories of its rules, each opened when it is first needed.
@@ -82,10 +83,10 @@ impl<S, F: Fn(&Rule) -> Result<Terms<S>, NotGoverned>> Govern<S> for Governing<S
                 // Each scope of the policy has its place.
                 None => Err(refused("policy-no-scope", "no scope of the policy is about it".to_owned())),
             },
-            Ruling::Refused(entry, why) => Err(refused(
-                "policy-refused",
-                format!("refused by {}: {}", self.source(entry), crate::text::escaped(why)),
-            )),
+            Ruling::Refused(entry, why) => {
+                let why = format!("refused by {}: {}", self.source(entry), escaped(why));
+                Err(refused("policy-refused", why))
+            }
             Ruling::NoScope => {
                 let file = self.policy.file().map_or_else(String::new, |file| format!(" in {}", file.display()));
                 Err(refused("policy-no-scope", format!("no scope of the policy{file} is about it, so it is refused")))

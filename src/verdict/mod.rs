@@ -16,7 +16,7 @@ pub(crate) use self::json::without_control;
 pub use self::record::{Event, Recorded};
 pub(crate) use self::report::{ArchiveReport, GovernedReport, HandedOn, MetadataReport, Report, RepositoryReport};
 pub use self::report::{Exported, Loaded};
-pub use self::vsa::{NoSummary, Summary};
+pub use self::vsa::{Basis, NoSummary, Summary};
 use crate::image::VerifiedImage;
 use crate::image::write::WriteError;
 

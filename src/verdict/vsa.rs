@@ -24,12 +24,23 @@ pub struct Summary {
     pub verifier: String,
     /// When it was verified.
     pub time: DateTime<Utc>,
-    /// With a map: the SHA-256 of the map file. `None`: the policy is the pinned root.
-    pub map: Option<Sha256>,
+    /// By what was decided.
+    pub basis: Basis,
     /// The address of the folder of the metadata files, without a slash at its end, if they are on a server.
     pub metadata: Option<String>,
     /// Of an archive that is not trusted, the SHA-256 of its bytes as they were given.
     pub archive: Option<Sha256>,
+}
+
+/// By what was decided, which a summary calls its policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// A pinned root.
+    Root,
+    /// A map, with the SHA-256 of its file.
+    Map(Sha256),
+    /// A policy, with the SHA-256 of its file.
+    Policy(Sha256),
 }
 
 /// Why there is no summary.
@@ -96,15 +107,18 @@ impl Verdict {
         Ok(without_control(&text))
     }
 
-    /// The pinned root, or the map.
+    /// The pinned root, the map, or the policy file.
     fn policy(&self, summary: &Summary) -> Resource {
         let page = |kind: &str| Some(format!("{PLIMSOLL}/blob/main/docs/records.md#{kind}"));
-        if let Some(map) = summary.map {
-            return Resource { uri: page("policy-map"), digest: Some(Digest::of(map)), ..Resource::default() };
-        }
-        let pinned = self.report.metadata.iter().flat_map(|metadata| &metadata.files).next();
-        let digest = pinned.map(|(_, sha256)| Digest::of(*sha256));
-        Resource { uri: page("policy-root"), digest, ..Resource::default() }
+        let (uri, digest) = match summary.basis {
+            Basis::Map(map) => (page("policy-map"), Some(map)),
+            Basis::Policy(policy) => (page("policy-file"), Some(policy)),
+            Basis::Root => {
+                let pinned = self.report.metadata.iter().flat_map(|metadata| &metadata.files).next();
+                (page("policy-root"), pinned.map(|(_, sha256)| *sha256))
+            }
+        };
+        Resource { uri, digest: digest.map(Digest::of), ..Resource::default() }
     }
 
     /// All metadata files that had a part in it; none if the metadata could not be trusted.
@@ -123,7 +137,8 @@ impl Verdict {
             metadata.map_or_else(Vec::new, |metadata| named(&format!("{}/", report.name), metadata))
         };
         let one = self.report.metadata.iter().flat_map(|metadata| named("", metadata));
-        one.chain(self.report.repositories.iter().flat_map(of_repository)).collect()
+        let others = self.report.others.iter().flat_map(|(scope, metadata)| named(&format!("{scope}/"), metadata));
+        one.chain(self.report.repositories.iter().flat_map(of_repository)).chain(others).collect()
     }
 }
 
@@ -249,7 +264,7 @@ mod tests {
         let time = "2030-01-01T00:00:00Z".parse().unwrap();
         let summary = |archive: Option<Sha256>| {
             let verifier = "https://verifier.example".to_owned();
-            Summary { verifier, time, map: None, metadata: None, archive }
+            Summary { verifier, time, basis: Basis::Root, metadata: None, archive }
         };
         let undecided = Verdict::not_started("usage", "x", "app.tar");
         assert_eq!(undecided.to_summary(&summary(None)), Err(NoSummary::Undecided));

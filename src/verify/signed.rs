@@ -4,10 +4,10 @@ use super::Stop;
 use super::round::{Need, Round, Said};
 use super::terms::{Govern, Terms};
 use crate::client::Source;
-use crate::image::base::BaseImage;
+use crate::image::base::{BaseImage, config_file};
 use crate::image::check::SignedImage;
 use crate::image::manifest::{Document, Platform};
-use crate::image::signable::{CONFIG_FILE, MANIFEST_FILE};
+use crate::image::signable::MANIFEST_FILE;
 use crate::limits::ArchiveLimits;
 use crate::name::ImageName;
 use crate::packages::advise::{ADVISORIES, STATEMENTS};
@@ -57,8 +57,8 @@ impl<'v, S: Source, G: Govern<S>> Lookup<'v, '_, S, G> {
     /// is not loaded here.
     fn base(&mut self, name: &ImageName) -> Result<BaseImage, Stop> {
         let terms = self.terms(name)?;
-        let Manifest { image, .. } = self.manifest(name, terms, &mut None)?;
-        let config = self.file(name, terms, CONFIG_FILE, Need::May)?;
+        let Manifest { image, chosen } = self.manifest(name, terms, &mut None)?;
+        let config = self.file(name, terms, &config_file(chosen.as_ref()), Need::May)?;
         Ok(BaseImage::new(image, config.as_ref().map(|(_, bytes)| bytes.as_slice()), self.limits)?)
     }
 

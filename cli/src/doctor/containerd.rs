@@ -12,6 +12,8 @@ use toml::de::{DeTable, DeValue};
 
 /// The plugin that runs verifiers.
 const PLUGIN: &str = "io.containerd.image-verifier.v1.bindir";
+/// The plugin that pulls for the kubelet. It asks verifiers only where it pulls through the transfer service.
+const IMAGES: &str = "io.containerd.cri.v1.images";
 /// Read only where containerd cannot be asked: what it imports is not in it.
 const CONFIG: &str = "/etc/containerd/config.toml";
 /// A pull of a few hundred bytes from this machine, with the verifiers' time.
@@ -26,6 +28,8 @@ pub(super) struct Plugin {
     /// Below zero, there is no limit.
     pub(super) max_verifiers: i64,
     pub(super) timeout: Duration,
+    /// Whether the kubelet's pulls pass the verifiers by.
+    pub(super) pulls_locally: bool,
 }
 
 /// How a pull ended.
@@ -73,6 +77,7 @@ fn read(text: &str) -> Result<Plugin, String> {
         bin_dir: "/opt/containerd/image-verifier/bin".into(),
         max_verifiers: 10,
         timeout: Duration::from_secs(10),
+        pulls_locally: false,
     };
     if let Some(DeValue::Array(disabled)) = document.get_ref().get("disabled_plugins").map(|value| value.get_ref())
         && disabled.iter().any(|plugin| plugin.get_ref().as_str() == Some(PLUGIN))
@@ -80,6 +85,10 @@ fn read(text: &str) -> Result<Plugin, String> {
         return Err(format!("the plugin {PLUGIN} is in disabled_plugins: every image is admitted"));
     }
     let plugins = document.get_ref().get("plugins").and_then(|plugins| plugins.get_ref().as_table());
+    let images = plugins.and_then(|plugins| plugins.get(IMAGES)).and_then(|images| images.get_ref().as_table());
+    let local =
+        images.and_then(|images| images.get("use_local_image_pull")).and_then(|value| value.get_ref().as_bool());
+    plugin.pulls_locally = local == Some(true);
     let settings = plugins.and_then(|plugins| plugins.get(PLUGIN)).and_then(|settings| settings.get_ref().as_table());
     let Some(settings) = settings else { return Ok(plugin) };
     if let Some(value) = settings.get("bin_dir") {
@@ -171,7 +180,12 @@ mod tests {
 
     #[test]
     fn the_plugin_is_found_in_the_configuration_or_has_containerds_defaults() {
-        let plugin = |bin_dir: &str, max_verifiers, timeout| Plugin { bin_dir: bin_dir.into(), max_verifiers, timeout };
+        let plugin = |bin_dir: &str, max_verifiers, timeout| Plugin {
+            bin_dir: bin_dir.into(),
+            max_verifiers,
+            timeout,
+            pulls_locally: false,
+        };
         let seconds = Duration::from_secs;
         let head = "version = 3\n[plugins.'io.containerd.image-verifier.v1.bindir']\n";
         for (text, expected) in [
@@ -195,6 +209,8 @@ mod tests {
         ] {
             assert_eq!(read(&text), expected.map_err(str::to_owned), "{text}");
         }
+        let local = |value: bool| format!("[plugins.'io.containerd.cri.v1.images']\nuse_local_image_pull = {value}");
+        assert!(read(&local(true)).unwrap().pulls_locally && !read(&local(false)).unwrap().pulls_locally);
         assert!(read("[").is_err());
     }
 }

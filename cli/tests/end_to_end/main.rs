@@ -30,6 +30,8 @@ mod packages_rpm;
 #[cfg(test)]
 mod plimsoll;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod profiles;
 #[cfg(test)]
 mod publish;
