@@ -209,7 +209,7 @@ fn profiles_and_the_config_are_carried_whoever_signs_them() {
     let folder = name(APP).target_folder();
     // All but one by a role that does not sign the manifest.
     let pattern = |file: &str| format!("{folder}{file}");
-    let beside = ["run.json", "apparmor.profile", "selinux.cil", "config.json"];
+    let beside = ["run.json", "apparmor.profile", "selinux.cil", "config.json", "config.linux-arm64.json"];
     repo.delegate("targets", "security", &[&pattern("*")], &[Signer(70)], false);
     for file in beside {
         repo.target("security", &pattern(file), file.as_bytes());
