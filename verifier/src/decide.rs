@@ -128,6 +128,10 @@ fn answer(question: Question) -> Result<String, String> {
     let no = match told.recv_timeout(left) {
         Ok(Ok(text)) => return Ok(text),
         Ok(Err(no)) => no,
+        // The repository is there; it is the store that takes its time.
+        Err(RecvTimeoutError::Timeout) if question.is_refused.load(Ordering::SeqCst) => No::Refused(
+            "the repository does not admit it, and the local store was not brought up to date in time".to_owned(),
+        ),
         Err(RecvTimeoutError::Timeout) => No::Unreachable(
             "the repository did not answer in time; node.timeout says how long that may take".to_owned(),
         ),

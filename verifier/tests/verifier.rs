@@ -506,6 +506,33 @@ fn an_answer_of_the_repository_is_never_replaced_by_local_metadata() {
     }
 }
 
+/// The time is up while the store is waited for, so that what the repository said could not be stored any more.
+#[test]
+fn what_the_repository_refused_is_no_outage_though_the_time_is_up_after_it() {
+    let app = Pulled::manifest(b"app");
+    let mut repo = signing(&app);
+    repo.publish();
+    let server = Server::new(&repo);
+    let node = Node::by(&repo, &server.url, "node.unreachable = \"24h\"\nnode.timeout = \"2s\"");
+    node.pull(NAME, &app).admits("signed as");
+    repo.target("targets", &format!("{FOLDER}/manifest.json"), &Pulled::manifest(b"other").bytes).publish();
+    server.publish(&repo);
+    // Taken once the store was copied, and let go of as soon as the repository has had its time.
+    let lock = node.store("lock");
+    server.answer("metadata/2.root.json", move |stream: &mut dyn Write| {
+        let file = fs::File::options().write(true).open(&lock).unwrap();
+        file.lock().unwrap();
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(1560));
+            drop(file);
+        });
+        server::status(stream, "404 Not Found", "");
+    });
+    let answer = node.pull(NAME, &app);
+    assert!(!answer.reason.contains("local metadata"), "{answer:?}");
+    answer.refuses("the repository does not admit it");
+}
+
 #[test]
 fn what_expired_locally_decides_nothing_though_it_is_fresh() {
     let app = Pulled::manifest(b"app");
