@@ -1,6 +1,7 @@
 //! The profile that Docker applies if nothing else is said, as a table: the baseline if nothing else is said.
 //!
-//! As of Docker Engine 25, which took `io_uring_*` out. What later versions may have added is not in it: where this table and an engine differ, this one lets through less.
+//! Read off the profile of Docker Engine 24, without `io_uring_*`, which 25 took out, and with the calls of Linux 6.5 to 6.7 that later engines let through
+//! (`cachestat`, `fchmodat2`, `map_shadow_stack`, `futex_wait`, `futex_wake`, `futex_requeue`). What still later ones may have added is not in it.
 
 use super::condition::{Condition, Test};
 use super::{
