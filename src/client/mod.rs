@@ -392,7 +392,7 @@ impl<'c, S: Source> Session<'c, S> {
     ///
     /// [`ClientError`] if a role on the way is not trusted or cannot be had.
     pub fn find(&mut self, path: &str) -> Result<Result<Found, Absence>, ClientError> {
-        find(self.client, &mut self.store, &mut self.trusted, path)
+        find(self.client, Access::Held(&mut self.store), &mut self.trusted, path)
     }
 
     /// Unlocks the store, for others that use it. What was refreshed stays as it is.
@@ -412,7 +412,7 @@ impl<'c, S: Source> Session<'c, S> {
     }
 }
 
-/// A [`Session`] that has let go of its store, which it locks again only while it looks for a target. It can go from thread to thread.
+/// A [`Session`] that has let go of its store, which it locks again only while it loads a role that it has not seen yet. It can go from thread to thread.
 ///
 /// Another process may refresh the store meanwhile. That takes nothing away here, nor there: what is stored of a delegated role counts only as far as it is what
 /// the snapshot lists that it is read under.
@@ -433,10 +433,10 @@ impl<S: Source> Released<'_, S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Session::find`], and [`Undecided::Store`] if the store cannot be locked.
+    /// Those of [`Session::find`], and [`Undecided::Store`] if the store cannot be locked when it is needed.
     pub fn find(&mut self, path: &str) -> Result<Result<Found, Absence>, ClientError> {
-        let mut store = self.client.store.lock(self.client.lock_wait)?;
-        find(self.client, &mut store, &mut self.trusted, path)
+        let (store, wait) = (&self.client.store, self.client.lock_wait);
+        find(self.client, Access::WhenNeeded { store, wait, held: None }, &mut self.trusted, path)
     }
 
     /// As [`Session::fetch`].
@@ -449,9 +449,27 @@ impl<S: Source> Released<'_, S> {
     }
 }
 
+/// A store that is locked, or will be when something is read from it.
+enum Access<'a, 's> {
+    Held(&'a mut LockedStore<'s>),
+    WhenNeeded { store: &'s Store, wait: Duration, held: Option<LockedStore<'s>> },
+}
+
+impl<'s> Access<'_, 's> {
+    fn store(&mut self) -> Result<&mut LockedStore<'s>, StoreError> {
+        match self {
+            Self::Held(store) => Ok(store),
+            Self::WhenNeeded { store, wait, held } => {
+                let locked = held.take().map_or_else(|| store.lock(*wait), Ok)?;
+                Ok(held.insert(locked))
+            }
+        }
+    }
+}
+
 fn find<S: Source>(
     client: &Client<S>,
-    store: &mut LockedStore<'_>,
+    mut access: Access<'_, '_>,
     trusted: &mut Trusted,
     path: &str,
 ) -> Result<Result<Found, Absence>, ClientError> {
@@ -464,6 +482,7 @@ fn find<S: Source>(
             Step::Need(request) => request,
         };
         let stored = stored_role(request.role());
+        let store = access.store()?;
         let local = stored.as_deref().map(|name| store.read(name, request.limit())).transpose()?.flatten();
         if local.is_some_and(|bytes| search.provide(bytes).is_ok()) {
             continue;
