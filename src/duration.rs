@@ -34,6 +34,16 @@ pub fn parse(text: &str) -> Result<TimeDelta, NotADuration> {
     if text.is_empty() { Err(NotADuration) } else { Ok(sum) }
 }
 
+/// How long that is, in the largest unit of which it is at least two; one figure is enough to act on.
+pub(crate) fn shown(seconds: i64) -> String {
+    const UNITS: [(u64, &str); 4] = [(31_556_952, "years"), (86_400, "days"), (3600, "hours"), (60, "minutes")];
+    let length = seconds.unsigned_abs();
+    let figures = UNITS.iter().filter_map(|(unit, word)| Some((length.checked_div(*unit)?, *word)));
+    let figure = figures.into_iter().find(|(figure, _)| *figure >= 2);
+    let text = figure.map_or_else(|| format!("{length} seconds"), |(figure, word)| format!("{figure} {word}"));
+    if seconds < 0 { format!("{text} ago") } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +69,25 @@ mod tests {
             ("99999999999999999999s", None),
         ] {
             assert_eq!(parse(text).ok().map(|d| d.num_seconds()), seconds, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_one_figure() {
+        for (seconds, text) in [
+            (0, "0 seconds"),
+            (119, "119 seconds"),
+            (120, "2 minutes"),
+            (7199, "119 minutes"),
+            (7200, "2 hours"),
+            (172_799, "47 hours"),
+            (172_800, "2 days"),
+            (63_113_903, "730 days"),
+            (63_113_904, "2 years"),
+            (-172_800, "2 days ago"),
+            (i64::MIN, "292277024626 years ago"),
+        ] {
+            assert_eq!(shown(seconds), text, "{seconds}");
         }
     }
 }

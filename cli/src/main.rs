@@ -6,6 +6,7 @@
 mod args;
 mod authority;
 mod bundle;
+mod command;
 mod doctor;
 mod explain;
 mod export;
@@ -30,7 +31,8 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use plimsoll::verdict::Verdict;
 
-use crate::args::{Arguments, Command, Format};
+use crate::args::Format;
+use crate::command::{Arguments, Command};
 
 fn main() -> ExitCode {
     match Arguments::try_parse() {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::theft::{Holder, Theft, Together, thefts, together};
 use crate::client::ClientError;
+use crate::duration;
 use crate::metadata::RoleKeys;
 use crate::metadata::delegation::{DelegatedRole, Match};
 use crate::metadata::key::{Key, KeyId, PublicKey};
@@ -437,7 +438,7 @@ fn warnings(roles: &[RoleExplanation], holders: &[Holder], soon: TimeDelta) -> V
         if role.expired {
             warn(WarningCode::Expired, format!("{name} is expired, and accepted as was asked for"));
         } else if role.role != "timestamp" && role.seconds_left <= soon.num_seconds() {
-            warn(WarningCode::ExpiresSoon, format!("{name} expires in {}", super::text::duration(role.seconds_left)));
+            warn(WarningCode::ExpiresSoon, format!("{name} expires in {}", duration::shown(role.seconds_left)));
         }
         let useless = role.keys.iter().filter(|key| !key.usable).count();
         if useless > 0 {

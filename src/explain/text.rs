@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 use super::repository::{KeyExplanation, Matched, RepositoryAnswer, RepositoryExplanation, RoleExplanation};
 use super::theft::{Holding, Power, PowerKind};
 use super::{Answer, Explanation, Rule};
+use crate::duration;
 use crate::text::escaped;
 
 const COLUMNS: usize = 100;
@@ -102,7 +103,7 @@ impl RepositoryExplanation {
             write_fact(f, "judged at", time)?;
         }
         if let Some(first) = &self.first_to_expire {
-            let left = duration(first.seconds_left);
+            let left = duration::shown(first.seconds_left);
             write_fact(f, "good until", &format!("{} ({left}): {} expires first", first.expires, name(&first.role)))?;
         }
         Ok(())
@@ -209,7 +210,7 @@ impl RoleExplanation {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.keys.len();
         let mut text = format!("{}: {} of {all} {}, ", name(&self.role), self.threshold, keys(all));
-        let left = duration(self.seconds_left);
+        let left = duration::shown(self.seconds_left);
         let word = if self.expired { "EXPIRED" } else { "until" };
         write!(text, "version {}, {word} {} ({left})", self.version, self.expires)?;
         write_line(f, 2, 4, &text)?;
@@ -310,16 +311,6 @@ fn short(id: &str) -> String {
     if is_hash { id.get(..8).unwrap_or(id).to_owned() } else { name(id) }
 }
 
-/// How long that is, in the largest unit of which it is at least two; one figure is enough to act on.
-pub(super) fn duration(seconds: i64) -> String {
-    const UNITS: [(u64, &str); 4] = [(31_556_952, "years"), (86_400, "days"), (3600, "hours"), (60, "minutes")];
-    let length = seconds.unsigned_abs();
-    let figures = UNITS.iter().filter_map(|(unit, word)| Some((length.checked_div(*unit)?, *word)));
-    let figure = figures.into_iter().find(|(figure, _)| *figure >= 2);
-    let text = figure.map_or_else(|| format!("{length} seconds"), |(figure, word)| format!("{figure} {word}"));
-    if seconds < 0 { format!("{text} ago") } else { text }
-}
-
 /// A line, broken between words at [`COLUMNS`]; a word that is longer than that is broken too. What follows is indented by `hang`.
 fn write_line(f: &mut fmt::Formatter<'_>, indent: usize, hang: usize, text: &str) -> fmt::Result {
     let (mut line, mut width) = (" ".repeat(indent), indent);
@@ -349,25 +340,6 @@ fn write_line(f: &mut fmt::Formatter<'_>, indent: usize, hang: usize, text: &str
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_duration_is_one_figure() {
-        for (seconds, text) in [
-            (0, "0 seconds"),
-            (119, "119 seconds"),
-            (120, "2 minutes"),
-            (7199, "119 minutes"),
-            (7200, "2 hours"),
-            (172_799, "47 hours"),
-            (172_800, "2 days"),
-            (63_113_903, "730 days"),
-            (63_113_904, "2 years"),
-            (-172_800, "2 days ago"),
-            (i64::MIN, "292277024626 years ago"),
-        ] {
-            assert_eq!(duration(seconds), text, "{seconds}");
-        }
-    }
 
     #[test]
     fn an_id_that_is_a_hash_has_a_short_form() {

@@ -1,5 +1,7 @@
 //! A TOML document whose every value knows its place and its key.
 
+use std::path::{Path, PathBuf};
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -143,6 +145,14 @@ impl<'d, 't> Value<'d, 't> {
     /// Text that means something.
     pub(super) fn parsed<T>(&self, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, PolicyError> {
         parse(self.text(expected)?).ok_or_else(|| self.wrong(expected))
+    }
+
+    /// A path on this machine, relative to the policy's folder.
+    pub(super) fn local(&self, folder: &Path, expected: &str) -> Result<PathBuf, PolicyError> {
+        self.parsed(&format!("{expected} on this machine"), |text| {
+            let is_local = !text.contains("://");
+            is_local.then(|| folder.join(text))
+        })
     }
 
     /// Text that means something, where what is wrong with it is told.

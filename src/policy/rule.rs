@@ -118,7 +118,7 @@ impl Rule {
     pub(super) fn read(table: &Table<'_, '_>, folder: &Path) -> Result<Self, PolicyError> {
         let rule = Self {
             authority: authority(table, folder)?,
-            store: table.get("store").map(|value| local(&value, folder, "a folder")).transpose()?,
+            store: table.get("store").map(|value| value.local(folder, "a folder")).transpose()?,
             target_paths: match table.get("target-path") {
                 Some(value) => value.explained("a template", TargetPaths::parse)?,
                 None => TargetPaths::default(),
@@ -171,7 +171,7 @@ fn authority(table: &Table<'_, '_>, folder: &Path) -> Result<Authority, PolicyEr
                 return Err(other.contradicts(&map, "the map names the repositories, and each has its root beside it"));
             }
         }
-        return Ok(Authority::Map(local(&map, folder, "a map file")?));
+        return Ok(Authority::Map(map.local(folder, "a map file")?));
     }
     let location = |value: Value<'_, '_>| Ok(Location::read(value.text("a folder or an http(s) address")?, folder));
     let place = match (table.get("repository"), table.get("metadata"), table.get("targets")) {
@@ -189,7 +189,7 @@ fn authority(table: &Table<'_, '_>, folder: &Path) -> Result<Authority, PolicyEr
         }
     };
     let value = table.get("root").ok_or_else(|| table.missing("root", "the file of the pinned root"))?;
-    let root = local(&value, folder, "the file of the pinned root")?;
+    let root = value.local(folder, "the file of the pinned root")?;
     // Whoever brings the repository could replace it.
     let holds = |location: &Location| matches!(location, Location::Folder(folder) if root.starts_with(folder));
     let holds_root = match &place {
@@ -200,14 +200,6 @@ fn authority(table: &Table<'_, '_>, folder: &Path) -> Result<Authority, PolicyEr
         return Err(value.wrong("a file outside the repository, which is not trusted"));
     }
     Ok(Authority::One { place, root })
-}
-
-/// A path on this machine, relative to the policy's folder.
-pub(super) fn local(value: &Value<'_, '_>, folder: &Path, expected: &str) -> Result<PathBuf, PolicyError> {
-    value.parsed(&format!("{expected} on this machine"), |text| {
-        let is_local = !text.contains("://");
-        is_local.then(|| folder.join(text))
-    })
 }
 
 fn packages(table: &Table<'_, '_>) -> Result<PackageChecks, PolicyError> {

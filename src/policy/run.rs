@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use super::document::Value;
 use super::error::PolicyError;
 use super::file::guarded;
-use super::rule::local;
 use crate::profiles::PROFILE_MAX;
 use crate::profiles::baseline::Baseline;
 use crate::profiles::capability::Capabilities;
@@ -68,7 +67,7 @@ impl RunLimits {
             limits.cpus = Some(Cpus::parse(value.decimal(expected)?).ok_or_else(|| value.wrong(expected))?);
         }
         if let Some(value) = table.get("seccomp") {
-            limits.seccomp = Some(local(&value, folder, "a seccomp profile")?);
+            limits.seccomp = Some(value.local(folder, "a seccomp profile")?);
         }
         if let Some(value) = table.get("capabilities") {
             let expected = "a capability of Linux such as \"NET_BIND_SERVICE\", without CAP_";
