@@ -540,6 +540,7 @@ fn by_a_map_profiles_are_what_the_repositories_agree_on() {
     assert_eq!(fetched(&["--max-pids", "50"]), is(0, "none"));
     assert_eq!(fetched(&["--max-pids", "49"]), is(1, "profile-loosens"));
     // By a policy it is the scope's.
+    desk.let_owner_write_alone(&["map/map.json", "map/vendor/root.json", "map/security/root.json"]);
     desk.policy("[scope.\"registry.example/team\"]\nmap = \"map/map.json\"\nrun.pids = 50\n");
     assert!(desk.governed(IMAGE, &[]).is_ok());
     desk.policy("[scope.\"registry.example/team\"]\nmap = \"map/map.json\"\nrun.pids = 49\n");

@@ -3,6 +3,7 @@
 //!
 //! The repositories are made in memory and served by a web server that misbehaves where it is told to.
 
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -22,7 +23,8 @@ mod server;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -76,6 +78,12 @@ fn digest(bytes: &[u8]) -> String {
 /// A machine with a policy and a state folder.
 struct Node(TempDir);
 
+/// Writes what an operator pins: a file that its owner alone may write, whatever the mask of whoever runs the tests.
+fn write(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, PermissionsExt::from_mode(0o644)).unwrap();
+}
+
 #[derive(Debug)]
 struct Answer {
     /// `None` where it had to be killed.
@@ -101,7 +109,7 @@ impl Answer {
 impl Node {
     fn new(repo: &Repo, scopes: &str) -> Self {
         let node = Self(tempfile::tempdir().unwrap());
-        fs::write(node.path("root.json"), repo.pinned()).unwrap();
+        write(&node.path("root.json"), &repo.pinned());
         node.policy(scopes);
         node
     }
@@ -112,7 +120,7 @@ impl Node {
     }
 
     fn policy(&self, scopes: &str) {
-        fs::write(self.path("policy.toml"), format!("version = 1\n{scopes}")).unwrap();
+        write(&self.path("policy.toml"), format!("version = 1\n{scopes}").as_bytes());
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -291,8 +299,6 @@ fn the_policy_decides_what_a_node_can_and_cannot_check() {
 #[cfg(unix)]
 #[test]
 fn a_policy_or_a_root_that_others_may_write_admits_nothing() {
-    use std::os::unix::fs::PermissionsExt;
-
     let app = Pulled::manifest(b"app");
     let repo = signing(&app);
     let server = Server::new(&repo);
@@ -639,13 +645,13 @@ fn a_folder_is_a_repository_too_and_a_map_asks_several() {
     second.save(&node.path("other"));
     for (name, repo) in [("vendor", &repo), ("security", &second)] {
         fs::create_dir(node.path(name)).unwrap();
-        fs::write(node.path(name).join("root.json"), repo.pinned()).unwrap();
+        write(&node.path(name).join("root.json"), &repo.pinned());
     }
     let map = json!({
         "repositories": {"vendor": ["repository"], "security": ["other"]},
         "mapping": [{"paths": ["registry.example/team/*/*/*"], "repositories": ["vendor", "security"], "threshold": 2, "terminating": true}],
     });
-    fs::write(node.path("map.json"), map.to_string()).unwrap();
+    write(&node.path("map.json"), map.to_string().as_bytes());
     node.policy("[scope.\"registry.example/team\"]\nmap = \"map.json\"");
     node.pull(NAME, &app).admits("signed as");
     node.pull(NAME, &Pulled::manifest(b"other")).refuses("signed is the manifest");
