@@ -130,7 +130,7 @@ fn answer(question: Question) -> Result<String, String> {
         Ok(Err(no)) => no,
         // The repository is there; it is the store that takes its time.
         Err(RecvTimeoutError::Timeout) if question.is_refused.load(Ordering::SeqCst) => No::Refused(
-            "the repository does not admit it, and the local store was not brought up to date in time".to_owned(),
+            "the repository does not admit it so far, and what is left to do took too long: to fetch what it signs, or to bring the local store up to date".to_owned(),
         ),
         Err(RecvTimeoutError::Timeout) => No::Unreachable(
             "the repository did not answer in time; node.timeout says how long that may take".to_owned(),
@@ -195,7 +195,10 @@ fn by_repository(question: &Question, place: &Place, root: &[u8]) -> Result<Stri
         let how = if is_same(question, &found) {
             is_signed(&found)
         } else {
-            let bytes = session.fetch(&found).map_err(|e| failed(&e))?;
+            // It has answered, with another digest. Only the document that it signs can still admit this one; local metadata is older than that answer, and
+            // whoever holds back the one file must not choose that it decides.
+            question.is_refused.store(true, Ordering::SeqCst);
+            let bytes = session.fetch(&found).map_err(|e| No::Refused(chain(&e)))?;
             examine(question, &bytes)?
         };
         Ok((found, how))

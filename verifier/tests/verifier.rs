@@ -540,6 +540,26 @@ fn what_the_repository_refused_is_no_outage_though_the_time_is_up_after_it() {
 }
 
 #[test]
+fn what_the_repository_signs_otherwise_is_no_outage_though_the_file_of_it_never_comes() {
+    let app = Pulled::manifest(b"app");
+    let mut repo = signing(&app);
+    repo.publish();
+    let server = Server::new(&repo);
+    let node = Node::by(&repo, &server.url, "node.unreachable = \"24h\"\nnode.timeout = \"2s\"");
+    node.pull(NAME, &app).admits("signed as");
+    let other = Pulled::manifest(b"other");
+    repo.target("targets", &format!("{FOLDER}/manifest.json"), &other.bytes).publish();
+    server.publish(&repo);
+    // Whoever holds back this one file would choose that the older metadata decides.
+    let (folder, hash) = (format!("targets/{FOLDER}"), sha256(&other.bytes));
+    server
+        .answer(&format!("{folder}/{hash}.manifest.json"), |_: &mut dyn Write| thread::sleep(Duration::from_secs(60)));
+    let answer = node.pull(NAME, &app);
+    assert!(!answer.reason.contains("local metadata"), "{answer:?}");
+    answer.refuses("the repository does not admit it");
+}
+
+#[test]
 fn what_expired_locally_decides_nothing_though_it_is_fresh() {
     let app = Pulled::manifest(b"app");
     let mut repo = signing(&app);
