@@ -9,7 +9,9 @@ mod support;
 
 use std::io::Write;
 use std::path::Path;
-use std::thread::sleep;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use plimsoll::client::{Client, ClientError, HttpSource, SourceError, Store, Undecided};
@@ -278,6 +280,40 @@ fn a_request_ends_however_fast_it_is() {
     let started = Instant::now();
     assert_eq!(refresh(&server, &repo), Err("too slow"));
     assert!(started.elapsed() >= impatient().request && started.elapsed() < Duration::from_secs(10));
+}
+
+/// Each refresh is told that there is no newer root. Over TLS, a new connection after that answer would cost more than all the files.
+#[test]
+fn one_connection_does_for_a_whole_refresh() {
+    let kept_alive = |status: &str, body: &[u8]| {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+        [head.as_bytes(), body].concat()
+    };
+    // What a server says of a missing file: briefly, and at such length that the connection is given up.
+    for (said, connections) in [(0, 1), (150, 1), (4000, 1), (100_000, 2)] {
+        let repo = Repo::new();
+        let (server, listener) = Server::listen(&repo, "http");
+        let missing = ("metadata/2.root.json".to_owned(), kept_alive("404 Not Found", &vec![b'x'; said]));
+        let files = repo.files.iter().map(|(name, bytes)| (name.clone(), kept_alive("200 OK", bytes)));
+        for (name, answer) in files.chain([missing]) {
+            server.answer(&name, move |stream| {
+                let _gone = stream.write_all(&answer);
+            });
+        }
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let (this, count) = (server.clone(), Arc::clone(&accepted));
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                count.fetch_add(1, Ordering::SeqCst);
+                while stream.peek(&mut [0]).is_ok_and(|n| n > 0) {
+                    this.serve(&mut stream);
+                }
+            }
+        });
+        refresh(&server, &repo).unwrap();
+        assert_eq!(server.take_requests().len(), 4);
+        assert_eq!(accepted.load(Ordering::SeqCst), connections, "{said}");
+    }
 }
 
 #[test]

@@ -13,13 +13,14 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::iter;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ureq::http::header::CONTENT_ENCODING;
 use ureq::http::{Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body, Error, ResponseExt, Timeout};
+use ureq::{Agent, Body, BodyReader, Error, ResponseExt, Timeout};
 
 use super::encoded;
 use super::source::{Source, SourceError, is_plain};
@@ -47,7 +48,16 @@ pub struct HttpSource {
     limits: HttpLimits,
     user_agent: String,
     uses_proxy: bool,
-    agent: OnceLock<Agent>,
+    agents: Agents,
+}
+
+/// Made when first needed.
+#[derive(Debug, Default)]
+struct Agents {
+    /// Follows no redirect, and knows no authorities: to read those of a machine takes longer than a refresh from a server nearby.
+    in_clear: OnceLock<Agent>,
+    /// For all else.
+    full: OnceLock<Agent>,
 }
 
 impl HttpSource {
@@ -77,40 +87,42 @@ impl HttpSource {
             limits: HttpLimits::default(),
             user_agent: concat!("plimsoll/", env!("CARGO_PKG_VERSION")).to_owned(),
             uses_proxy: true,
-            agent: OnceLock::new(),
+            agents: Agents::default(),
         }
     }
 
     /// Other limits.
     #[must_use]
     pub fn with_limits(self, limits: HttpLimits) -> Self {
-        Self { limits, agent: OnceLock::new(), ..self }
+        Self { limits, agents: Agents::default(), ..self }
     }
 
     /// Tells servers that it is `user_agent`. Default `plimsoll/` and the version. Anything but printable ASCII is left out.
     #[must_use]
     pub fn with_user_agent(self, user_agent: &str) -> Self {
         let user_agent = user_agent.chars().filter(|c| (' '..='~').contains(c)).collect();
-        Self { user_agent, agent: OnceLock::new(), ..self }
+        Self { user_agent, agents: Agents::default(), ..self }
     }
 
     /// Asks the server itself, whatever proxy the environment names.
     #[must_use]
     pub fn without_proxy(self) -> Self {
-        Self { uses_proxy: false, agent: OnceLock::new(), ..self }
+        Self { uses_proxy: false, agents: Agents::default(), ..self }
     }
 
     fn get(&self, base: &BaseUrl, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
         let file = format!("{}{name}", base.shown);
-        let agent = self.agent.get_or_init(|| self.connect());
-        let response = agent.get(format!("{}{name}", base.url)).call();
+        let response = self.ask(&format!("{}{name}", base.url), base.is_https);
         let response = response.map_err(|error| self.failed(&file, error))?;
         if leaves_https(&response) {
             return Err(SourceError::Redirect { file, why: "it leads from https to http" });
         }
         match response.status().as_u16() {
             200 => {}
-            403 | 404 => return Ok(None),
+            403 | 404 => {
+                self.paced(response, file).read_away();
+                return Ok(None);
+            }
             status => return Err(SourceError::Status { file, status }),
         }
         for encoding in response.headers().get_all(CONTENT_ENCODING) {
@@ -119,25 +131,48 @@ impl HttpSource {
                 return Err(SourceError::ContentEncoding { file, encoding });
             }
         }
-        let body = response.into_body().into_reader();
-        Ok(Some(Box::new(Paced { body, source: self, file, waited: Duration::ZERO, arrived: 0 })))
+        Ok(Some(Box::new(self.paced(response, file))))
     }
 
-    fn connect(&self) -> Agent {
+    fn paced(&self, response: Response<Body>, file: String) -> Paced<'_, BodyReader<'static>> {
+        let body = response.into_body().into_reader();
+        Paced { body, source: self, file, waited: Duration::ZERO, arrived: 0 }
+    }
+
+    fn ask(&self, url: &str, is_https: bool) -> Result<Response<Body>, Error> {
+        let in_clear = || self.configured(0, RootCerts::from(iter::empty()));
+        let in_clear = (!is_https).then(|| self.agents.in_clear.get_or_init(in_clear));
+        // A proxy may be one that is reached by TLS, and so may be what a redirect leads to.
+        if let Some(agent) = in_clear.filter(|agent| agent.config().proxy().is_none()) {
+            let response = agent.get(url).call()?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+        }
+        let full = || self.configured(self.limits.redirects, authorities());
+        self.agents.full.get_or_init(full).get(url).call()
+    }
+
+    fn configured(&self, redirects: u32, authorities: RootCerts) -> Agent {
         let limits = &self.limits;
+        // TLS by rustls on ring.
+        let tls = TlsConfig::builder()
+            .root_certs(authorities)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
         let mut config = Agent::config_builder()
             .timeout_global(Some(limits.request))
             .timeout_connect(Some(limits.connect))
             .timeout_recv_response(Some(limits.window))
             .timeout_per_read(Some(limits.window))
-            .max_redirects(limits.redirects)
+            .max_redirects(redirects)
             .save_redirect_history(true)
             // A redirect after HTTPS must not ask for anything in clear.
             .https_only(self.metadata.is_https && self.targets.is_https)
             .http_status_as_error(false)
             .accept_encoding("identity")
             .user_agent(self.user_agent.as_str())
-            .tls_config(tls());
+            .tls_config(tls);
         if !self.uses_proxy {
             config = config.proxy(None);
         }
@@ -236,14 +271,10 @@ fn leaves_https(response: &Response<Body>) -> bool {
     chain.iter().zip(chain.iter().skip(1)).any(|(from, to)| is_https(from) && !is_https(to))
 }
 
-/// TLS by rustls on ring, with the machine's authorities. Where there are none, no certificate is accepted.
-fn tls() -> TlsConfig {
+/// The machine's authorities. Where there are none, no certificate is accepted.
+fn authorities() -> RootCerts {
     let found = rustls_native_certs::load_native_certs();
-    let authorities = found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned());
-    TlsConfig::builder()
-        .root_certs(RootCerts::from(authorities))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build()
+    RootCerts::from(found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()))
 }
 
 fn exceeded(timeout: Timeout, limits: &HttpLimits) -> String {
@@ -277,6 +308,16 @@ impl<R: Read> Read for Paced<'_, R> {
             self.check_rate()?;
         }
         Ok(n)
+    }
+}
+
+/// What a server may say about a file that it does not have before its connection is given up.
+const ANSWER_MAX: u64 = 16 * 1024;
+
+impl<R: Read> Paced<'_, R> {
+    /// Reads what nobody wants, for only then the connection can be used again: each refresh ends its search for a newer root with such an answer.
+    fn read_away(self) {
+        let _no_connection_is_kept_then = io::copy(&mut self.take(ANSWER_MAX), &mut io::sink());
     }
 }
 
