@@ -199,7 +199,8 @@ fn a_key_in_a_path_is_quoted_unless_it_is_short_and_plain() {
         (&format!("{} ", long(10)), format!("\"{} \"", long(10))),
     ];
     for (key, shown) in rows {
-        let value = parse(format!("{{\"top\":{{{key:?}:1}}}}").as_bytes()).unwrap();
+        let text = format!("{{\"top\":{{{key:?}:1}}}}");
+        let value = parse(text.as_bytes()).unwrap();
         let document = At::document(&value);
         let top = document.field("top").unwrap();
         let error = top.field(key).unwrap().string().unwrap_err().to_string();

@@ -11,8 +11,8 @@ mod support;
 
 use plimsoll::client::Store;
 use serde_json::{Value, json};
-use support::repo::{Repo, Signer, sha256};
-use support::source::client;
+use support::repo::{Repo, Signer, TARGETS, canonical, sha256};
+use support::source::{client, code};
 
 const NEW: Signer = Signer(40);
 
@@ -114,5 +114,70 @@ fn each_of_many_targets_in_one_file_is_found_and_no_other() {
         let targets = session.trusted().targets();
         assert_eq!(targets.count(), TARGETS);
         assert!(targets.targets().enumerate().all(|(n, (name, file))| name == path(n) && file.length() == n as u64));
+    }
+}
+
+/// Of a long file the signatures are checked while it is read. What is accepted and refused is what is of a short one.
+#[test]
+fn the_signatures_of_a_long_file_count_as_those_of_a_short_one() {
+    let path = |n: usize| format!("registry.example/team/app-{n:05}/1.4/manifest.json");
+    for (targets, long) in [(3, false), (10_000, true)] {
+        let mut repo = Repo::new();
+        let entry = |n: usize| json!({"length": n, "hashes": {"sha256": sha256(&n.to_be_bytes())}});
+        repo.signed("targets")["targets"] = Value::Object((0..targets).map(|n| (path(n), entry(n))).collect());
+        repo.write();
+        let file: Value = serde_json::from_slice(&repo.files["metadata/1.targets.json"]).unwrap();
+        let (signatures, signed) = (canonical(&file["signatures"]), canonical(&file["signed"]));
+        assert_eq!(signed.len() > 1 << 20, long);
+        let text = format!("{{\"signatures\":{signatures},\"signed\":{signed}}}");
+        let (old, new) = ("\"length\":1}", "\"length\":9}");
+        let forged = signatures.replace("\"sig\":\"", "\"sig\":\"00");
+        let other = format!("[{{\"keyid\":\"{}\",\"sig\":\"{}\"}}]", TARGETS.id(), NEW.sign(signed.as_bytes()));
+        let cases: &[(&str, String, Result<(), &str>)] = &[
+            ("canonical", text.clone(), Ok(())),
+            ("a newline at its end", format!("{text}\n"), Ok(())),
+            ("white space between the two", text.replace(",\"signed\":", ",\n\"signed\": "), Ok(())),
+            ("indented", serde_json::to_string_pretty(&file).unwrap(), Ok(())),
+            ("the other order", format!("{{\"signed\":{signed},\"signatures\":{signatures}}}"), Ok(())),
+            ("a third member", format!("{{\"a\":1,\"signatures\":{signatures},\"signed\":{signed}}}"), Ok(())),
+            ("another length", text.replacen(old, new, 1), Err("metadata-threshold")),
+            ("another length, indented", text.replacen(old, new, 1).replace(":{", ": {"), Err("metadata-threshold")),
+            (
+                "the last byte of the version",
+                text.replace("\"version\":1}", "\"version\":2}"),
+                Err("metadata-threshold"),
+            ),
+            ("a signature that is none", text.replace(&signatures, &forged), Err("metadata-threshold")),
+            ("by a key of nobody under the right id", text.replace(&signatures, &other), Err("metadata-threshold")),
+            ("no signature", text.replace(&signatures, "[]"), Err("metadata-threshold")),
+            (
+                "the right message under another key",
+                text.replace("\"signed\":", "\"Signed\":"),
+                Err("metadata-malformed"),
+            ),
+            (
+                "two messages",
+                format!("{{\"signatures\":{signatures},\"signed\":{{}},\"signed\":{signed}}}"),
+                Err("metadata-malformed"),
+            ),
+            (
+                "two lists of signatures",
+                format!("{{\"signatures\":{signatures},\"signatures\":[],\"signed\":{signed}}}"),
+                Err("metadata-malformed"),
+            ),
+            ("cut", text[..text.len() - 1].to_owned(), Err("metadata-malformed")),
+            ("something follows", format!("{text}}}"), Err("metadata-malformed")),
+        ];
+        for (name, text, expected) in cases {
+            let mut repo = repo.clone();
+            repo.files.insert("metadata/1.targets.json".to_owned(), text.clone().into_bytes());
+            let client = client(&repo, Store::in_memory());
+            let got = client.refresh().map(drop);
+            assert_eq!(
+                got.as_ref().map_err(code),
+                expected.as_ref().map(|()| &()).map_err(|code| *code),
+                "{name}: {got:?}"
+            );
+        }
     }
 }

@@ -47,7 +47,7 @@ fn is_huge(plain: &Json) -> bool {
     }
 }
 
-fn same(value: &Value, plain: &Json) -> bool {
+fn same(value: &Value<'_>, plain: &Json) -> bool {
     match (value, plain) {
         (Value::Null, Json::Null) | (Value::Fraction(_), Json::Fraction(_)) => true,
         (Value::Bool(a), Json::Bool(b)) => a == b,

@@ -1,12 +1,15 @@
 //! Who else may sign which files: path patterns, hash bins, succinct hash bins [TUF 4.5, TAP 15].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::json::At;
+use super::json::{At, Error, Value};
 use super::key::{Key, KeyId, read_keys};
-use super::{MetadataError, RoleKeys};
+use super::{MetadataError, RoleKeys, twice};
 use crate::digest::Sha256;
 use crate::limits::MetadataLimits;
+use crate::text::quoted;
 
 /// The `delegations` object of a targets role.
 #[derive(Debug, Clone)]
@@ -25,7 +28,7 @@ enum Roles {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DelegatedRole {
     name: String,
-    keys: RoleKeys,
+    keys: Arc<RoleKeys>,
     terminating: bool,
     paths: Paths,
 }
@@ -52,16 +55,17 @@ enum Paths {
 /// Many equal bins described in one go [TAP 15]: `bit_length` bits of a path's SHA-256 are its bin's number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SuccinctRoles {
-    keys: RoleKeys,
+    keys: Arc<RoleKeys>,
     bit_length: u32,
     name_prefix: String,
 }
 
 impl Delegations {
-    pub(super) fn read(at: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+    /// `listed` are the roles, as they were handed over.
+    pub(super) fn read(at: At<'_>, listed: Listed, limits: &MetadataLimits) -> Result<Self, MetadataError> {
         let keys = read_keys(at.field("keys")?)?;
         let roles = match (at.optional("roles")?, at.optional("succinct_roles")?) {
-            (Some(roles), None) => Roles::Listed(read_listed(roles, limits)?),
+            (Some(roles), None) => Roles::Listed(listed.finish(roles)?),
             (None, Some(succinct)) => Roles::Succinct(SuccinctRoles::read(succinct, limits)?),
             _ => return Err(at.wrong("either roles or succinct_roles").into()),
         };
@@ -105,27 +109,53 @@ impl Delegations {
     #[must_use]
     pub fn roles_for(&self, path: &str) -> Vec<DelegatedRole> {
         match &self.roles {
-            Roles::Listed(roles) => roles.iter().filter(|role| role.paths.match_path(path)).cloned().collect(),
+            Roles::Listed(roles) => {
+                let path = Path::new(path);
+                roles.iter().filter(|role| role.paths.match_path(&path)).cloned().collect()
+            }
             Roles::Succinct(succinct) => vec![succinct.bin_for(path)],
         }
     }
 }
 
-fn read_listed(at: At<'_>, limits: &MetadataLimits) -> Result<Vec<DelegatedRole>, MetadataError> {
-    let mut roles = Vec::new();
-    let mut names = BTreeSet::new();
-    for item in at.items()? {
-        let role = DelegatedRole::read(item, limits)?;
-        if !names.insert(role.name.clone()) {
-            return Err(item.wrong("a role name that no earlier delegation has").into());
-        }
-        roles.push(role);
+/// The roles that are listed one by one, as they pass; or what is wrong with the first that is wrong.
+#[derive(Debug)]
+pub struct Listed(Result<Vec<DelegatedRole>, MetadataError>);
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self(Ok(Vec::new()))
     }
-    Ok(roles)
+}
+
+impl Listed {
+    pub(super) fn add(&mut self, at: At<'_>, limits: &MetadataLimits) {
+        let Ok(roles) = &mut self.0 else { return };
+        match DelegatedRole::read(at, roles.last(), limits) {
+            Ok(role) => roles.push(role),
+            Err(error) => self.0 = Err(error),
+        }
+    }
+
+    /// `at` is where they were.
+    fn finish(self, at: At<'_>) -> Result<Vec<DelegatedRole>, MetadataError> {
+        if *at.value() != Value::Taken {
+            return Err(at.wrong("an array").into());
+        }
+        let roles = self.0?;
+        match twice(roles.iter().map(DelegatedRole::name)) {
+            None => Ok(roles),
+            Some(name) => {
+                let (path, found) = (at.path(), format!("two of {}", quoted(name)));
+                Err(Error::Shape { path, expected: "role names that differ", found }.into())
+            }
+        }
+    }
 }
 
 impl DelegatedRole {
-    fn read(at: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+    /// `before` is the one before it, which nearly always has the same keys.
+    fn read(at: At<'_>, before: Option<&Self>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
         let paths = match (at.optional("paths")?, at.optional("path_hash_prefixes")?) {
             (Some(patterns), None) => Paths::Patterns(read_strings(patterns)?),
             (None, Some(prefixes)) => Paths::HashPrefixes(read_strings(prefixes)?),
@@ -134,7 +164,10 @@ impl DelegatedRole {
         let name = at.field("name")?;
         Ok(Self {
             name: read_role_name(name, name.string()?)?.to_owned(),
-            keys: RoleKeys::read(at, limits)?,
+            keys: match before {
+                Some(before) if before.keys.are(at)? => Arc::clone(&before.keys),
+                _ => Arc::new(RoleKeys::read(at, limits)?),
+            },
             terminating: at.field("terminating")?.boolean()?,
             paths,
         })
@@ -164,7 +197,7 @@ impl DelegatedRole {
     /// What makes this delegation apply to `path`; `None` if it does not. Of several patterns or prefixes, the first.
     #[must_use]
     pub fn matched_by(&self, path: &str) -> Option<Match> {
-        self.paths.matched_by(path)
+        self.paths.matched_by(&Path::new(path))
     }
 
     /// The prefixes of the hashes of the paths that it may sign; none if it is by patterns, or a bin.
@@ -195,30 +228,47 @@ fn read_role_name<'a>(at: At<'_>, name: &'a str) -> Result<&'a str, MetadataErro
     }
 }
 
+/// A path that is looked for. There may be thousands of bins, and it is hashed once for all of them.
+struct Path<'p> {
+    text: &'p str,
+    hash: OnceCell<String>,
+}
+
+impl<'p> Path<'p> {
+    fn new(text: &'p str) -> Self {
+        Self { text, hash: OnceCell::new() }
+    }
+
+    /// The SHA-256 of the path, in hex.
+    fn hash(&self) -> &str {
+        self.hash.get_or_init(|| Sha256::of(self.text.as_bytes()).to_hex())
+    }
+}
+
 impl Paths {
-    fn matched_by(&self, path: &str) -> Option<Match> {
+    fn matched_by(&self, path: &Path<'_>) -> Option<Match> {
         match self {
-            Self::Patterns(patterns) => {
-                patterns.iter().find(|pattern| pattern_matches(pattern, path)).cloned().map(Match::Pattern)
-            }
-            Self::HashPrefixes(prefixes) => {
-                let hash = Sha256::of(path.as_bytes()).to_hex();
-                prefixes.iter().find(|prefix| hash.starts_with(prefix.as_str())).cloned().map(Match::HashPrefix)
-            }
+            Self::Patterns(patterns) => patterns.iter().find(pattern_for(path)).cloned().map(Match::Pattern),
+            Self::HashPrefixes(prefixes) => prefixes.iter().find(prefix_of(path)).cloned().map(Match::HashPrefix),
             Self::Bin => Some(Match::Bin),
         }
     }
 
-    fn match_path(&self, path: &str) -> bool {
+    fn match_path(&self, path: &Path<'_>) -> bool {
         match self {
-            Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern_matches(pattern, path)),
-            Self::HashPrefixes(prefixes) => {
-                let hash = Sha256::of(path.as_bytes()).to_hex();
-                prefixes.iter().any(|prefix| hash.starts_with(prefix.as_str()))
-            }
+            Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern_for(path)(&pattern)),
+            Self::HashPrefixes(prefixes) => prefixes.iter().any(|prefix| prefix_of(path)(&prefix)),
             Self::Bin => true,
         }
     }
+}
+
+fn pattern_for(path: &Path<'_>) -> impl Fn(&&String) -> bool {
+    move |pattern| pattern_matches(pattern, path.text)
+}
+
+fn prefix_of(path: &Path<'_>) -> impl Fn(&&String) -> bool {
+    move |prefix| path.hash().starts_with(prefix.as_str())
 }
 
 /// Whether `path` matches a `PATHPATTERN`: `*` is any run of characters, `?` any one, neither crosses `/` [TUF 4.5].
@@ -270,7 +320,7 @@ impl SuccinctRoles {
         let bits = at.field("bit_length")?;
         let bit_length = u32::try_from(bits.unsigned()?).ok().filter(|n| (1..=32).contains(n));
         Ok(Self {
-            keys: RoleKeys::read(at, limits)?,
+            keys: Arc::new(RoleKeys::read(at, limits)?),
             bit_length: bit_length.ok_or_else(|| bits.wrong("a number of bits from 1 to 32"))?,
             name_prefix: at.field("name_prefix")?.string()?.to_owned(),
         })
@@ -299,7 +349,7 @@ impl SuccinctRoles {
         let digits = usize::try_from(self.bit_length.div_ceil(4)).unwrap_or(8);
         DelegatedRole {
             name: format!("{}-{bin:0digits$x}", self.name_prefix),
-            keys: self.keys.clone(),
+            keys: Arc::clone(&self.keys),
             // A path has one bin and no other; the search goes on below it only [TAP 15].
             terminating: true,
             paths: Paths::Bin,
@@ -309,8 +359,11 @@ impl SuccinctRoles {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
-    use crate::metadata::json;
+    use crate::metadata::json::{Document, Kept, Part};
+    use crate::metadata::members::Unshaped;
 
     #[test]
     fn patterns_match_within_a_segment() {
@@ -363,7 +416,12 @@ mod tests {
     }
 
     fn delegations(text: &str) -> Result<Delegations, MetadataError> {
-        Delegations::read(At::document(&json::parse(text.as_bytes()).unwrap()), &MetadataLimits::default())
+        let (listed, limits) = (RefCell::new(Listed::default()), MetadataLimits::default());
+        let take = |at: At<'_>| listed.borrow_mut().add(at, &limits);
+        let roles = Part { path: &["roles"], kept: Kept::Items(&take) };
+        let document = Document::without::<Unshaped>(text.as_bytes(), &[roles]).unwrap();
+        let listed = listed.take();
+        Delegations::read(At::document(document.value()), listed, &limits)
     }
 
     fn names(delegations: &Delegations, path: &str) -> Vec<String> {

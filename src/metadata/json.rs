@@ -18,6 +18,7 @@ use std::borrow::{Borrow, Cow};
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -26,9 +27,9 @@ use super::members::{Member, Members, Unshaped};
 use crate::limits::JSON_DEPTH;
 use crate::text::quoted;
 
-/// A JSON value.
+/// A JSON value. Keys and strings that stand in the document as they are, without escapes, are borrowed from it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum Value<'d> {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -40,40 +41,44 @@ pub enum Value {
     /// Any other number, which no field of role metadata or of an image document may be.
     Fraction(f64),
     /// A string without NUL.
-    String(String),
+    String(Cow<'d, str>),
     /// An array.
-    Array(Vec<Value>),
+    Array(Vec<Value<'d>>),
     /// An object.
-    Object(Object),
+    Object(Object<'d>),
     /// An object that was read but not built, for it may have millions of members; [`parse`] never makes one.
     Members(Arc<Members>),
+    /// An object or array whose parts were handed over as they were read; [`parse`] never makes one.
+    Taken,
 }
 
 /// The members of a JSON object, each key once, sorted by the keys' UTF-8 bytes: the order of the canonical form.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Object(Box<[(String, Value)]>);
+pub struct Object<'d>(Vec<(Cow<'d, str>, Value<'d>)>);
 
-impl Object {
-    /// Sorts the members, and refuses two of one key.
-    fn new(mut members: Vec<(String, Value)>) -> Result<Self, Error> {
-        members.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let twice = members.iter().zip(members.iter().skip(1)).find(|((a, _), (b, _))| a == b);
-        match twice {
-            Some(((key, _), _)) => Err(Error::DuplicateKey(key.clone())),
-            None => Ok(Self(members.into_boxed_slice())),
+impl<'d> Object<'d> {
+    /// Sorts the members, if they do not come in order, and refuses two of one key.
+    fn new(mut members: Vec<(Cow<'d, str>, Value<'d>)>, in_order: bool) -> Result<Self, Error> {
+        if !in_order {
+            members.sort_by(|(a, _), (b, _)| a.cmp(b));
+            let twice = members.iter().zip(members.iter().skip(1)).find(|((a, _), (b, _))| a == b);
+            if let Some(((key, _), _)) = twice {
+                return Err(Error::DuplicateKey(key.to_string()));
+            }
         }
+        Ok(Self(members))
     }
 
     /// The value of `key`.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        let at = self.0.binary_search_by(|(k, _)| k.as_str().cmp(key)).ok()?;
+    pub fn get(&self, key: &str) -> Option<&Value<'d>> {
+        let at = self.0.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
         self.0.get(at).map(|(_, value)| value)
     }
 
     /// All members, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value<'d>)> {
+        self.0.iter().map(|(key, value)| (&**key, value))
     }
 }
 
@@ -99,6 +104,9 @@ pub enum Error {
     /// A number that is not an integer, where the canonical form is needed; it has none.
     #[error("a number is not an integer")]
     Fraction,
+    /// The canonical form was asked for of a document of which a part was not kept.
+    #[error("a part of the document was not kept")]
+    Taken,
     /// A field is missing or has another type. `path` is a list of keys and places such as `roles.root.keyids[2]`.
     #[error("{path}: expected {expected}, found {found}")]
     Shape {
@@ -116,48 +124,54 @@ pub enum Error {
 /// # Errors
 ///
 /// Every [`Error`] but [`Error::Fraction`] and [`Error::Shape`].
-pub fn parse(bytes: &[u8]) -> Result<Value, Error> {
-    Reading::of(bytes).document::<Unshaped>(None)
+pub fn parse(bytes: &[u8]) -> Result<Value<'_>, Error> {
+    Reading::of(bytes).document::<Unshaped>(&[])
 }
 
 /// Reads the value at the start of `bytes`, whatever follows it.
-pub(super) fn first_value(bytes: &[u8]) -> Result<Value, Error> {
+pub(super) fn first_value(bytes: &[u8]) -> Result<Value<'_>, Error> {
     let reading = Reading::of(bytes);
-    reading.seed::<Unshaped>(None).again(bytes)
+    reading.seed::<Unshaped>(&[]).again(bytes)
 }
 
 /// A document that was read, and whether it was in canonical form.
 #[derive(Debug, Clone)]
-pub struct Document {
-    value: Value,
+pub struct Document<'d> {
+    value: Value<'d>,
     canonical: bool,
 }
 
-impl Document {
+impl<'d> Document<'d> {
     /// Reads one document.
     ///
     /// # Errors
     ///
     /// Those of [`parse`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        Self::read::<Unshaped>(bytes, None)
+    pub fn parse(bytes: &'d [u8]) -> Result<Self, Error> {
+        Self::read::<Unshaped>(bytes, &[])
     }
 
-    /// Reads one document, and leaves the members of the object at `path` where they are. Each of them has the shape that `M` asks for.
-    pub(super) fn leaving<M: Member>(bytes: &Arc<Vec<u8>>, path: &'static [&'static str]) -> Result<Self, Error> {
-        Self::read::<M>(bytes, Some(Leave { path, whole: path, bytes }))
+    /// Reads one document without keeping the `parts` of it. Members that are left where they are have the shape that `M` asks for.
+    pub(super) fn without<M: Member>(bytes: &'d [u8], parts: &[Part<'_>]) -> Result<Self, Error> {
+        Self::read::<M>(bytes, parts)
     }
 
-    fn read<M: Member>(bytes: &[u8], leave: Option<Leave<'_>>) -> Result<Self, Error> {
+    fn read<M: Member>(bytes: &'d [u8], parts: &[Part<'_>]) -> Result<Self, Error> {
         let reading = Reading::of(bytes);
-        let value = reading.document::<M>(leave)?;
-        Ok(Self { value, canonical: reading.ordered.get() && is_tight(bytes.trim_ascii_end()) })
+        let value = reading.document::<M>(parts)?;
+        let canonical = reading.ordered.get() && reading.is_tight(bytes.trim_ascii_end());
+        Ok(Self { value, canonical })
     }
 
     /// The value.
     #[must_use]
-    pub fn value(&self) -> &Value {
+    pub fn value(&self) -> &Value<'d> {
         &self.value
+    }
+
+    #[cfg(test)]
+    pub(super) fn into_owned(self) -> Document<'static> {
+        Document { value: self.value.into_owned(), canonical: self.canonical }
     }
 
     /// Whether the bytes, but for white space at their end, are the canonical form of the value.
@@ -171,22 +185,28 @@ impl Document {
 /// and integers alone, which [`Reading`] sees to, that is the canonical form: JSON has one spelling for all else.
 fn is_tight(document: &[u8]) -> bool {
     let mut rest = document;
+    // Between strings there is next to nothing, within them there may be much.
+    while let Some((first, after)) = rest.split_first() {
+        rest = match first {
+            b' ' | b'\n' | b'\r' | b'\t' => return false,
+            b'"' => match after_tight_string(after) {
+                Some(after) => after,
+                None => return false,
+            },
+            _ => after,
+        }
+    }
+    true
+}
+
+/// What follows a string that escapes what it must and nothing else. `text` begins behind its first quote.
+fn after_tight_string(text: &[u8]) -> Option<&[u8]> {
+    let mut rest = text;
     loop {
-        let quote = rest.iter().position(|b| matches!(b, b'"' | b' ' | b'\n' | b'\r' | b'\t'));
-        let Some((b'"', after)) = quote.and_then(|quote| rest.get(quote..)?.split_first()) else {
-            return quote.is_none();
-        };
-        rest = after;
-        loop {
-            let special = rest.iter().position(|b| matches!(b, b'"' | b'\\'));
-            match special.and_then(|special| rest.get(special..)) {
-                Some([b'"', after @ ..]) => {
-                    rest = after;
-                    break;
-                }
-                Some([b'\\', b'"' | b'\\', after @ ..]) => rest = after,
-                _ => return false,
-            }
+        match rest.get(memchr::memchr2(b'"', b'\\', rest)?..)? {
+            [b'"', after @ ..] => return Some(after),
+            [b'\\', b'"' | b'\\', after @ ..] => rest = after,
+            _ => return None,
         }
     }
 }
@@ -207,25 +227,37 @@ pub(super) struct Reading<'d> {
     fault: Cell<Option<Error>>,
     /// Whether all members so far came in the order of their keys, and all numbers were integers.
     ordered: Cell<bool>,
+    /// A part of the document, from a key in it to the end of a value, that is known to be tight.
+    tight: Cell<(usize, usize)>,
 }
 
 impl<'d> Reading<'d> {
     fn of(bytes: &'d [u8]) -> Self {
         let most = DENSE_FREE.saturating_add(bytes.len() / BYTES_PER_VALUE);
-        Self { bytes, most, left: Cell::new(most), fault: Cell::new(None), ordered: Cell::new(true) }
+        Self {
+            bytes,
+            most,
+            left: Cell::new(most),
+            fault: Cell::new(None),
+            ordered: Cell::new(true),
+            tight: Cell::default(),
+        }
     }
 
-    fn document<M: Member>(&self, leave: Option<Leave<'_>>) -> Result<Value, Error> {
-        let mut reader = serde_json::Deserializer::from_slice(self.bytes);
-        let value = self.seed::<M>(leave).deserialize(&mut reader).and_then(|value| {
+    fn document<M: Member>(&self, parts: &[Part<'_>]) -> Result<Value<'d>, Error> {
+        // At once, and not string by string.
+        let text = str::from_utf8(self.bytes)
+            .map_err(|e| Error::Syntax(format!("what is at byte {} is not UTF-8", e.valid_up_to())))?;
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let value = self.seed::<M>(parts).deserialize(&mut reader).and_then(|value| {
             reader.end()?;
             Ok(value)
         });
         value.map_err(|e| self.error(&e))
     }
 
-    fn seed<'r, M>(&'r self, leave: Option<Leave<'r>>) -> Seed<'r, 'd, M> {
-        Seed { depth: JSON_DEPTH, reading: self, leave, members: PhantomData }
+    fn seed<'r, M>(&'r self, parts: &'r [Part<'r>]) -> Seed<'r, 'd, M> {
+        Seed { depth: JSON_DEPTH, reading: self, parts, above: 0, stays: true, members: PhantomData }
     }
 
     /// The error that ended the reading.
@@ -239,26 +271,52 @@ impl<'d> Reading<'d> {
         Err(text)
     }
 
+    /// The text of the first key in `part` follows its quote, and what follows `part` is in no string.
+    pub(super) fn is_tight_at(&self, part: Range<usize>) {
+        self.tight.set((part.start, part.end));
+    }
+
+    fn is_tight(&self, document: &[u8]) -> bool {
+        let (start, end) = self.tight.get();
+        match (start.checked_sub(1).and_then(|quote| document.get(..quote)), document.get(end..)) {
+            (Some(before), Some(after)) if start < end => is_tight(before) && is_tight(after),
+            _ => is_tight(document),
+        }
+    }
+
     pub(super) fn is_out_of_order(&self) {
         self.ordered.set(false);
     }
 }
 
-/// The object that is to be left where it is.
+/// A part of a document that may have very many members or items, which are not kept. What is said of a document is checked of it too.
 #[derive(Clone, Copy)]
-struct Leave<'r> {
-    /// From the value that is read down to the object.
-    path: &'static [&'static str],
-    /// From the document down to the object.
-    whole: &'static [&'static str],
-    bytes: &'r Arc<Vec<u8>>,
+pub(super) struct Part<'r> {
+    /// From the document down to it.
+    pub(super) path: &'static [&'static str],
+    pub(super) kept: Kept<'r>,
+}
+
+/// What becomes of such a part.
+#[derive(Clone, Copy)]
+pub(super) enum Kept<'r> {
+    /// The members of an object stay where they are in the document: [`Value::Members`].
+    InPlace(&'r Arc<Vec<u8>>),
+    /// Each member of an object is handed over, in the order of the document: [`Value::Taken`].
+    Fields(&'r dyn Fn(&str, At<'_>)),
+    /// Each item of an array is: [`Value::Taken`].
+    Items(&'r dyn Fn(At<'_>)),
 }
 
 /// Reads one value.
 pub(super) struct Seed<'r, 'd, M> {
     depth: usize,
     reading: &'r Reading<'d>,
-    leave: Option<Leave<'r>>,
+    /// Those that may be in this value; their first `above` keys lead here.
+    parts: &'r [Part<'r>],
+    above: usize,
+    /// Whether the value is kept; else no room that it does not need is given back, for all of it is soon.
+    stays: bool,
     members: PhantomData<M>,
 }
 
@@ -273,18 +331,28 @@ impl<M> Copy for Seed<'_, '_, M> {}
 impl<'r, 'd, M: Member> Seed<'r, 'd, M> {
     fn deeper<E: de::Error>(self) -> Result<Self, E> {
         match self.depth.checked_sub(1) {
-            Some(depth) => Ok(Self { depth, leave: None, ..self }),
+            Some(depth) => Ok(Self { depth, parts: &[], ..self }),
             None => self.reading.fail(Error::Depth),
         }
     }
 
-    /// For the value of `key`.
-    fn below(self, leave: Option<Leave<'r>>, key: &str) -> Self {
-        let leave = leave.and_then(|leave| {
-            let (first, path) = leave.path.split_first()?;
-            (*first == key).then_some(Leave { path, ..leave })
-        });
-        Self { leave, ..self }
+    /// For the value of `key`. Parts are in the order of their paths, so those below it stand together.
+    fn below(self, parts: &'r [Part<'r>], key: &str) -> Self {
+        let leads_on = |part: &Part<'_>| part.path.get(self.above) == Some(&key);
+        let first = parts.iter().position(leads_on).unwrap_or(parts.len());
+        let parts = parts.get(first..).unwrap_or_default();
+        let last = parts.iter().position(|part| !leads_on(part)).unwrap_or(parts.len());
+        Self { parts: parts.get(..last).unwrap_or_default(), above: self.above.saturating_add(1), ..self }
+    }
+
+    /// For a value that is handed over.
+    fn passing(self) -> Self {
+        Self { stays: false, ..self }
+    }
+
+    /// The part that this value is.
+    fn part(self) -> Option<&'r Part<'r>> {
+        self.parts.first().filter(|part| part.path.len() == self.above)
     }
 
     pub(super) fn depth(self) -> usize {
@@ -296,16 +364,50 @@ impl<'r, 'd, M: Member> Seed<'r, 'd, M> {
     }
 
     /// Reads the value at the start of `bytes` once more, and builds it.
-    pub(super) fn again(self, bytes: &[u8]) -> Result<Value, Error> {
+    pub(super) fn again(self, bytes: &[u8]) -> Result<Value<'_>, Error> {
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         self.deserialize(&mut reader).map_err(|e| self.reading.error(&e))
     }
 }
 
-impl<'de, M: Member> DeserializeSeed<'de> for Seed<'_, '_, M> {
-    type Value = Value;
+impl<M: Member> Seed<'_, '_, M> {
+    fn hand_over_fields<'de, A: MapAccess<'de>>(
+        self,
+        mut map: A,
+        inner: Self,
+        path: &[&str],
+        take: &dyn Fn(&str, At<'_>),
+    ) -> Result<Value<'de>, A::Error> {
+        let mut keys: Vec<Cow<'de, str>> = Vec::new();
+        while let Some(Key(key)) = map.next_key_seed(KeySeed(self.reading))? {
+            let value = map.next_value_seed(inner.passing())?;
+            let take = |at: At<'_>| take(&key, at);
+            hand_over(At::document(&Value::Null), path, Step::Key(&key), &value, &take);
+            keys.push(key);
+        }
+        if !keys.is_sorted_by(|a, b| a < b) {
+            self.reading.is_out_of_order();
+            keys.sort();
+            if let Some((key, _)) = keys.iter().zip(keys.iter().skip(1)).find(|(a, b)| a == b) {
+                return self.reading.fail(Error::DuplicateKey(key.to_string()));
+            }
+        }
+        Ok(Value::Taken)
+    }
+}
 
-    fn deserialize<D: de::Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+/// Hands on a value with the path that leads to it, for errors: nothing above it is kept.
+fn hand_over(at: At<'_>, path: &[&str], last: Step<'_>, value: &Value<'_>, take: &dyn Fn(At<'_>)) {
+    match path.split_first() {
+        Some((first, path)) => hand_over(at.with(first, &Value::Null), path, last, value, take),
+        None => take(At { value, step: last, parent: Some(&at) }),
+    }
+}
+
+impl<'de, M: Member> DeserializeSeed<'de> for Seed<'_, '_, M> {
+    type Value = Value<'de>;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, reader: D) -> Result<Value<'de>, D::Error> {
         match self.reading.left.get().checked_sub(1) {
             Some(left) => self.reading.left.set(left),
             None => return self.reading.fail(Error::Dense(self.reading.most)),
@@ -315,66 +417,89 @@ impl<'de, M: Member> DeserializeSeed<'de> for Seed<'_, '_, M> {
 }
 
 impl<'de, M: Member> Visitor<'de> for Seed<'_, '_, M> {
-    type Value = Value;
+    type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+    fn visit_bool<E>(self, v: bool) -> Result<Value<'de>, E> {
         Ok(Value::Bool(v))
     }
 
-    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+    fn visit_u64<E>(self, v: u64) -> Result<Value<'de>, E> {
         Ok(Value::Unsigned(v))
     }
 
-    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+    fn visit_i64<E>(self, v: i64) -> Result<Value<'de>, E> {
         Ok(u64::try_from(v).map_or(Value::Negative(v), Value::Unsigned))
     }
 
-    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
+    fn visit_f64<E>(self, v: f64) -> Result<Value<'de>, E> {
         self.reading.is_out_of_order();
         Ok(Value::Fraction(v))
     }
 
-    fn visit_str<E: de::Error>(self, v: &str) -> Result<Value, E> {
+    /// Without escapes, so without NUL.
+    fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::String(Cow::Borrowed(v)))
+    }
+
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<Value<'de>, E> {
         self.visit_string(v.to_owned())
     }
 
-    fn visit_string<E: de::Error>(self, v: String) -> Result<Value, E> {
-        if v.contains('\0') { self.reading.fail(Error::Nul) } else { Ok(Value::String(v)) }
+    fn visit_string<E: de::Error>(self, v: String) -> Result<Value<'de>, E> {
+        if v.contains('\0') { self.reading.fail(Error::Nul) } else { Ok(Value::String(Cow::Owned(v))) }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
         let inner = self.deeper()?;
+        if let Some(Part { path, kept: Kept::Items(take) }) = self.part() {
+            let mut place = 0_usize;
+            while let Some(item) = seq.next_element_seed(inner.passing())? {
+                hand_over(At::document(&Value::Null), path, Step::Item(place), &item, take);
+                place = place.saturating_add(1);
+            }
+            return Ok(Value::Taken);
+        }
         let mut items = Vec::new();
         while let Some(item) = seq.next_element_seed(inner)? {
             items.push(item);
         }
-        items.shrink_to_fit();
+        if self.stays {
+            items.shrink_to_fit();
+        }
         Ok(Value::Array(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
         let inner = self.deeper()?;
-        if let Some(leave) = self.leave.filter(|leave| leave.path.is_empty()) {
-            let members = Members::read(map, inner, leave.bytes, leave.whole)?;
-            return Ok(Value::Members(Arc::new(members)));
-        }
-        let mut members: Vec<(String, Value)> = Vec::new();
-        while let Some(Key(key)) = map.next_key_seed(KeySeed(self.reading))? {
-            if members.last().is_some_and(|(before, _)| **before >= *key) {
-                self.reading.is_out_of_order();
+        match self.part() {
+            Some(Part { path, kept: Kept::InPlace(bytes) }) => {
+                return Ok(Value::Members(Arc::new(Members::read(map, inner, bytes, path)?)));
             }
-            let value = map.next_value_seed(inner.below(self.leave, &key))?;
-            members.push((key.into_owned(), value));
+            Some(Part { path, kept: Kept::Fields(take) }) => return self.hand_over_fields(map, inner, path, take),
+            _ => {}
         }
-        match Object::new(members) {
+        let mut members = Vec::with_capacity(if self.stays { 0 } else { 6 });
+        let mut in_order = true;
+        while let Some(Key(key)) = map.next_key_seed(KeySeed(self.reading))? {
+            in_order &= members.last().is_none_or(|(before, _): &(Cow<'de, str>, _)| *before < key);
+            let value = map.next_value_seed(inner.below(self.parts, &key))?;
+            members.push((key, value));
+        }
+        if !in_order {
+            self.reading.is_out_of_order();
+        }
+        if self.stays {
+            members.shrink_to_fit();
+        }
+        match Object::new(members, in_order) {
             Ok(object) => Ok(Value::Object(object)),
             Err(error) => self.reading.fail(error),
         }
@@ -413,7 +538,29 @@ impl<'de> Visitor<'de> for KeySeed<'_, '_> {
     }
 }
 
-impl Value {
+impl Value<'_> {
+    /// The same, borrowing nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(b) => Value::Bool(b),
+            Self::Unsigned(n) => Value::Unsigned(n),
+            Self::Negative(n) => Value::Negative(n),
+            Self::Fraction(n) => Value::Fraction(n),
+            Self::String(text) => Value::String(Cow::Owned(text.into_owned())),
+            Self::Array(items) => Value::Array(items.into_iter().map(Value::into_owned).collect()),
+            Self::Object(object) => {
+                let members = object.0.into_iter();
+                Value::Object(Object(
+                    members.map(|(key, value)| (Cow::Owned(key.into_owned()), value.into_owned())).collect(),
+                ))
+            }
+            Self::Members(members) => Value::Members(members),
+            Self::Taken => Value::Taken,
+        }
+    }
+
     /// The OLPC canonical form [TUF 4.2]: sorted keys, no white space, only `"` and `\` escaped, integers alone.
     ///
     /// # Errors
@@ -446,6 +593,8 @@ impl Value {
             }
             Self::Object(object) => write_canonical_object(object.iter(), out)?,
             Self::Members(members) => members.write_canonical(out)?,
+            // Its parts are not there any more. Whoever needs this form keeps them.
+            Self::Taken => return Err(Error::Taken),
         }
         Ok(())
     }
@@ -461,11 +610,12 @@ impl Value {
             Self::String(s) => quoted(s).to_string(),
             Self::Array(_) => "an array".to_owned(),
             Self::Object(_) | Self::Members(_) => "an object".to_owned(),
+            Self::Taken => "an object or array".to_owned(),
         }
     }
 }
 
-pub(super) fn write_canonical_object<K: AsRef<str>, V: Borrow<Value>>(
+pub(super) fn write_canonical_object<'v, K: AsRef<str>, V: Borrow<Value<'v>>>(
     members: impl Iterator<Item = (K, V)>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
@@ -501,7 +651,7 @@ fn write_canonical_string(s: &str, out: &mut Vec<u8>) {
 /// Lives on the stack of the code that reads a document: each step down borrows the one above.
 #[derive(Debug, Clone, Copy)]
 pub struct At<'a> {
-    value: &'a Value,
+    value: &'a Value<'a>,
     step: Step<'a>,
     parent: Option<&'a At<'a>>,
 }
@@ -516,13 +666,13 @@ enum Step<'a> {
 impl<'a> At<'a> {
     /// The top of a document.
     #[must_use]
-    pub fn document(value: &'a Value) -> Self {
+    pub fn document(value: &'a Value<'a>) -> Self {
         Self { value, step: Step::Document, parent: None }
     }
 
     /// The value that stands here.
     #[must_use]
-    pub fn value(&self) -> &'a Value {
+    pub fn value(&self) -> &'a Value<'a> {
         self.value
     }
 
@@ -534,8 +684,13 @@ impl<'a> At<'a> {
     pub fn field<'b>(&'b self, key: &'b str) -> Result<At<'b>, Error> {
         match self.optional(key)? {
             Some(at) => Ok(at),
-            None => Err(Error::Shape { path: self.child_path(key), expected: "a value", found: "nothing".to_owned() }),
+            None => Err(self.lacks(key)),
         }
+    }
+
+    /// The error that the object here has no field `key`.
+    pub(super) fn lacks(&self, key: &str) -> Error {
+        Error::Shape { path: self.child_path(key), expected: "a value", found: "nothing".to_owned() }
     }
 
     /// The field `key` of the object here, if it has it.
@@ -572,7 +727,7 @@ impl<'a> At<'a> {
     /// # Errors
     ///
     /// [`Error::Shape`] if this is no object.
-    pub fn object(&self) -> Result<&'a Object, Error> {
+    pub fn object(&self) -> Result<&'a Object<'a>, Error> {
         if let Value::Object(object) = self.value { Ok(object) } else { Err(self.wrong("an object")) }
     }
 
@@ -586,7 +741,7 @@ impl<'a> At<'a> {
     }
 
     /// A value that is the member `key` of what stands here, although it is not kept there.
-    pub(super) fn with<'b>(&'b self, key: &'b str, value: &'b Value) -> At<'b> {
+    pub(super) fn with<'b>(&'b self, key: &'b str, value: &'b Value<'b>) -> At<'b> {
         At { value, step: Step::Key(key), parent: Some(self) }
     }
 

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::de::{IgnoredAny, MapAccess};
@@ -23,6 +24,9 @@ pub(super) trait Member {
     /// `false` decides nothing: the value is looked at in full then.
     fn is_plain(depth: usize, text: &[u8]) -> bool;
 
+    /// The length of the value at the start of `text`, if that is of the plain form and canonical, and its bytes tell so. `None` decides nothing.
+    fn usual(text: &[u8]) -> Option<usize>;
+
     /// Whether a value is of the shape that a member must have.
     fn check(at: At<'_>) -> Result<(), Error>;
 }
@@ -34,6 +38,10 @@ pub(super) enum Unshaped {}
 impl Member for Unshaped {
     fn is_plain(_: usize, _: &[u8]) -> bool {
         false
+    }
+
+    fn usual(_: &[u8]) -> Option<usize> {
+        None
     }
 
     fn check(_: At<'_>) -> Result<(), Error> {
@@ -48,7 +56,7 @@ pub struct Members {
     /// Where the text of each key starts, in the order of the keys.
     places: Vec<u32>,
     /// Members whose keys stand in the document with escapes, in the order of the keys.
-    built: Vec<(String, Value)>,
+    built: Vec<(String, Value<'static>)>,
     /// Whether all the others are of the plain form.
     plain: bool,
 }
@@ -65,7 +73,7 @@ impl Members {
         let reading = seed.reading();
         let mut members = Self { document: Arc::clone(document), places: Vec::new(), built: Vec::new(), plain: true };
         let mut before: Option<Cow<'de, str>> = None;
-        let mut ordered = true;
+        let (mut ordered, mut tight) = (true, Tight::default());
         while let Some(Key(key)) = map.next_key_seed(KeySeed(reading))? {
             ordered &= before.is_none_or(|before| before < key);
             let place = if let Cow::Borrowed(text) = key { place_of(text, document) } else { None };
@@ -74,7 +82,9 @@ impl Members {
                     members.places.push(place);
                     map.next_value::<IgnoredAny>()?;
                     let text = value_at(document, place, key.len());
-                    if M::is_plain(seed.depth(), text) {
+                    let usual = M::usual(text);
+                    tight.add(document, place, text, usual);
+                    if usual.is_some() || M::is_plain(seed.depth(), text) {
                         Ok(())
                     } else {
                         members.plain = false;
@@ -82,15 +92,17 @@ impl Members {
                     }
                 }
                 None => {
+                    tight.end();
                     let value = map.next_value_seed(seed)?;
                     let checked = check::<M>(path, &key, &value);
-                    members.built.push((key.to_string(), value));
+                    members.built.push((key.to_string(), value.into_owned()));
                     checked
                 }
             };
             checked.or_else(|error| reading.fail(error))?;
             before = Some(key);
         }
+        reading.is_tight_at(tight.members);
         // In strict order, no key is there twice.
         if !ordered {
             reading.is_out_of_order();
@@ -122,7 +134,7 @@ impl Members {
 
     /// The value of `key`.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<Cow<'_, Value>> {
+    pub fn get(&self, key: &str) -> Option<Cow<'_, Value<'_>>> {
         if let Ok(at) = self.built.binary_search_by(|(k, _)| k.as_str().cmp(key)) {
             return self.built.get(at).map(|(_, value)| Cow::Borrowed(value));
         }
@@ -130,7 +142,7 @@ impl Members {
     }
 
     /// All members, in the order of the keys. Each is built when its turn comes.
-    pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, Value>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, Value<'_>>)> {
         let places = self.places.iter().filter_map(|place| {
             let key = str::from_utf8(key_at(&self.document, *place)).ok()?;
             Some((Cow::Borrowed(key), Cow::Owned(self.build(*place)?)))
@@ -177,8 +189,41 @@ impl Members {
     }
 
     /// The member whose key is at `place`. It was read once, so it can be read again.
-    fn build(&self, place: u32) -> Option<Value> {
+    fn build(&self, place: u32) -> Option<Value<'_>> {
         json::first_value(value_at(&self.document, place, key_at(&self.document, place).len())).ok()
+    }
+}
+
+/// The members from the first on that are canonical, with one comma between two and nothing else: nobody has to look at these bytes once more.
+#[derive(Default)]
+struct Tight {
+    /// From the first key to the end of the last value.
+    members: Range<usize>,
+    ended: bool,
+}
+
+impl Tight {
+    /// A member whose key is at `place`, and whose value, at the start of `text`, is `usual` bytes long if it is canonical.
+    fn add(&mut self, document: &[u8], place: u32, text: &[u8], usual: Option<usize>) {
+        let Some((Ok(key), start, length)) = usual
+            .filter(|_| !self.ended)
+            .and_then(|length| Some((usize::try_from(place), document.len().checked_sub(text.len())?, length)))
+        else {
+            return self.end();
+        };
+        // No white space before the value: the key, its quote, a colon.
+        let between = start.checked_sub(2).and_then(|colon| document.get(colon..start));
+        // Nor before the key: the end of the value before, a comma, the key's quote.
+        let follows = self.members.is_empty() || self.members.end.checked_add(2) == Some(key);
+        match start.checked_add(length).filter(|_| between == Some(b"\":") && follows) {
+            Some(end) if self.members.is_empty() => self.members = key..end,
+            Some(end) => self.members.end = end,
+            None => self.end(),
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
     }
 }
 
@@ -223,8 +268,8 @@ impl fmt::Debug for Members {
     }
 }
 
-fn check<M: Member>(path: &[&str], key: &str, value: &Value) -> Result<(), Error> {
-    fn below<M: Member>(at: At<'_>, path: &[&str], key: &str, value: &Value) -> Result<(), Error> {
+fn check<M: Member>(path: &[&str], key: &str, value: &Value<'_>) -> Result<(), Error> {
+    fn below<M: Member>(at: At<'_>, path: &[&str], key: &str, value: &Value<'_>) -> Result<(), Error> {
         match path.split_first() {
             Some((first, path)) => below::<M>(at.with(first, &Value::Null), path, key, value),
             None => M::check(at.with(key, value)),
@@ -257,16 +302,20 @@ fn value_at(document: &[u8], place: u32, length: usize) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::json::Document;
+    use crate::metadata::json::{Document, Kept, Part};
     use crate::metadata::roles::TargetFile;
 
-    fn read<M: Member>(members: &str) -> Result<(Arc<Members>, Document), Error> {
+    fn without_targets<M: Member>(bytes: &Arc<Vec<u8>>) -> Result<Document<'_>, Error> {
+        Document::without::<M>(bytes, &[Part { path: &["signed", "targets"], kept: Kept::InPlace(bytes) }])
+    }
+
+    fn read<M: Member>(members: &str) -> Result<(Arc<Members>, Document<'static>), Error> {
         let bytes = Arc::new(format!("{{\"signed\":{{\"targets\":{members},\"x\":[]}}}}").into_bytes());
-        let document = Document::leaving::<M>(&bytes, &["signed", "targets"])?;
+        let document = without_targets::<M>(&bytes)?;
         let top = At::document(document.value());
         let signed = top.field("signed")?;
         let members = Arc::clone(signed.field("targets")?.members()?);
-        Ok((members, document))
+        Ok((members, document.into_owned()))
     }
 
     #[test]
@@ -347,11 +396,17 @@ mod tests {
     fn a_document_is_canonical_exactly_if_it_equals_its_canonical_form() {
         let hash = "5a".repeat(32);
         let entry = format!(r#"{{"custom":{{"a":-1,"b":["x {{"," ]"]}},"hashes":{{"sha256":"{hash}"}},"length":1}}"#);
-        let text = format!(r#"{{"signed":{{"a":["\"\\é",0],"targets":{{"a":{entry},"b\"":{entry}}},"x":[]}}}}"#);
+        let usual = format!(r#"{{"hashes":{{"sha256":"{hash}"}},"length":1}}"#);
+        let texts = [
+            format!(r#"{{"signed":{{"a":["\"\\é",0],"targets":{{"a":{entry},"b\"":{entry}}},"x":[]}}}}"#),
+            // Of these nobody looks at the members once more.
+            format!(r#"{{"signed":{{"targets":{{"a":{usual},"b":{usual},"c":{usual}}},"x":["\\"]}}}}"#),
+            format!(r#"{{"signed":{{"targets":{{"a":{usual},"b":{entry},"c":{usual}}}}}}}"#),
+        ];
         let (mut canonical, mut other) = (0, 0);
         let mut look = |bytes: Vec<u8>| {
             let bytes = Arc::new(bytes);
-            let Ok(document) = Document::leaving::<TargetFile>(&bytes, &["signed", "targets"]) else { return };
+            let Ok(document) = without_targets::<TargetFile>(&bytes) else { return };
             let form = document.value().canonical();
             let is = form.as_deref() == Ok(bytes.trim_ascii_end());
             assert_eq!(document.is_canonical(), is, "{}", String::from_utf8_lossy(&bytes));
@@ -359,7 +414,7 @@ mod tests {
             assert_eq!(form, json::parse(&bytes).unwrap().canonical());
             if is { canonical += 1 } else { other += 1 }
         };
-        for at in 0..text.len() {
+        for (text, at) in texts.iter().flat_map(|text| (0..text.len()).map(move |at| (text, at))) {
             for byte in 0..=255 {
                 let mut changed = text.clone().into_bytes();
                 changed[at] = byte;

@@ -13,11 +13,12 @@ pub mod key;
 pub mod members;
 mod plain;
 pub mod roles;
+mod signatures;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::{Deref, Range};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -25,7 +26,8 @@ use chrono::{DateTime, Utc};
 use self::json::At;
 use self::key::{Key, KeyId};
 use self::roles::Root;
-use crate::digest::hex_to_bytes;
+pub(crate) use self::signatures::Early;
+use self::signatures::{Checked, Message, Signatures};
 use crate::limits::MetadataLimits;
 use crate::text::{escaped, quoted};
 
@@ -122,16 +124,25 @@ impl RoleKeys {
         let list = at.field("keyids")?;
         let items = list.items()?;
         bounded("key ids in one role", limits.keys, items.len())?;
-        let mut keyids = Vec::new();
-        let mut seen = BTreeSet::new();
-        for item in items {
-            let id = KeyId::new(item.string()?);
-            if !seen.insert(id.clone()) {
-                return Err(MetadataError::DuplicateKeyId(id, "keyids"));
-            }
-            keyids.push(id);
+        let keyids: Vec<KeyId> =
+            items.map(|item| Ok(KeyId::new(item.string()?))).collect::<Result<_, json::Error>>()?;
+        match twice(keyids.iter()) {
+            Some(id) => Err(MetadataError::DuplicateKeyId(id.clone(), "keyids")),
+            None => Ok(Self { keyids, threshold }),
         }
-        Ok(Self { keyids, threshold })
+    }
+
+    /// Whether the object at `at` says the same.
+    fn are(&self, at: At<'_>) -> Result<bool, json::Error> {
+        let ids = at.field("keyids")?;
+        let mut ours = self.keyids.iter();
+        for id in ids.items()? {
+            let id = id.string()?;
+            if ours.next().is_none_or(|own| own.as_str() != id) {
+                return Ok(false);
+            }
+        }
+        Ok(ours.next().is_none() && at.field("threshold")?.positive()? == self.threshold)
     }
 
     /// The key ids in the order of the file; each once.
@@ -153,15 +164,29 @@ pub trait Role: private::Sealed + Sized {
     #[doc(hidden)]
     const TYPE: &'static str;
 
+    /// What of a file is read as it passes, and not kept as JSON.
+    #[doc(hidden)]
+    type Parts: Default;
+
     /// Reads the JSON of a file of this role.
     #[doc(hidden)]
-    fn document(file: &Arc<Vec<u8>>) -> Result<json::Document, json::Error> {
+    fn document<'d>(
+        file: &'d Arc<Vec<u8>>,
+        _: &mut Self::Parts,
+        _: &MetadataLimits,
+    ) -> Result<json::Document<'d>, json::Error> {
+        json::Document::parse(file)
+    }
+
+    /// The same, with all that the canonical form is made from.
+    #[doc(hidden)]
+    fn whole_document(file: &Arc<Vec<u8>>) -> Result<json::Document<'_>, json::Error> {
         json::Document::parse(file)
     }
 
     /// Reads what is special to the role from the `signed` object.
     #[doc(hidden)]
-    fn read(signed: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError>;
+    fn read(signed: At<'_>, parts: Self::Parts, limits: &MetadataLimits) -> Result<Self, MetadataError>;
 }
 
 mod private {
@@ -177,44 +202,8 @@ mod private {
 #[derive(Debug, Clone)]
 pub struct Unverified<T> {
     signed: Signed<T>,
-    signatures: BTreeMap<KeyId, Option<Vec<u8>>>,
+    signatures: Signatures,
     message: Message,
-}
-
-/// What the signatures cover: the `signed` object in canonical form [TUF 4.2].
-#[derive(Debug, Clone)]
-enum Message {
-    /// The file has it in that form already, at this place.
-    InFile(Range<usize>),
-    /// The file has it in another form.
-    Built(Vec<u8>),
-}
-
-impl Message {
-    fn of(document: &json::Document, file: &[u8]) -> Result<Self, json::Error> {
-        let at = At::document(document.value());
-        if document.is_canonical()
-            && at.object()?.iter().len() == 2
-            && let Some(place) = place_of_signed(at.field("signatures")?.value(), file)
-        {
-            return Ok(Self::InFile(place));
-        }
-        Ok(Self::Built(at.field("signed")?.value().canonical()?))
-    }
-
-    fn bytes<'f>(&'f self, file: &'f [u8]) -> Option<&'f [u8]> {
-        match self {
-            Self::InFile(place) => file.get(place.clone()),
-            Self::Built(bytes) => Some(bytes),
-        }
-    }
-}
-
-/// Where the value of `signed` stands in a canonical file of two members, `{"signatures":...,"signed":...}`.
-fn place_of_signed(signatures: &json::Value, file: &[u8]) -> Option<Range<usize>> {
-    let head = [b"{\"signatures\":", signatures.canonical().ok()?.as_slice(), b",\"signed\":"].concat();
-    let body = file.strip_prefix(head.as_slice())?.trim_ascii_end().strip_suffix(b"}")?;
-    Some(head.len()..head.len().checked_add(body.len())?)
 }
 
 /// A role file that a threshold of keys signed. Dereferences to what is special to the role.
@@ -236,8 +225,9 @@ impl<T: Role> Unverified<T> {
         Self::read(Arc::new(bytes.into().into_owned()), limits)
     }
 
-    fn read(bytes: Arc<Vec<u8>>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
-        let json = T::document(&bytes)?;
+    pub(crate) fn read(bytes: Arc<Vec<u8>>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+        let mut parts = T::Parts::default();
+        let json = T::document(&bytes, &mut parts, limits)?;
         let document = At::document(json.value());
         let signed = document.field("signed")?;
 
@@ -251,10 +241,15 @@ impl<T: Role> Unverified<T> {
         }
         let version = signed.field("version")?.positive()?;
         let expires = read_expires(signed.field("expires")?)?;
-        let role = T::read(signed, limits)?;
+        let role = T::read(signed, parts, limits)?;
 
-        let signatures = read_signatures(document.field("signatures")?, limits)?;
-        let message = Message::of(&json, &bytes)?;
+        let signatures = Signatures::read(document.field("signatures")?, limits)?;
+        let message = match Message::in_file(&json, &bytes)? {
+            Some(message) => message,
+            // The file is read a second time: hardly any that is not canonical has parts worth it.
+            None => Message::built(&T::whole_document(&bytes)?)?,
+        };
+        let bytes = Arc::clone(&bytes);
         Ok(Self { signed: Signed { role, version, expires, bytes }, signatures, message })
     }
 
@@ -266,7 +261,18 @@ impl<T: Role> Unverified<T> {
     ///
     /// [`BelowThreshold`] otherwise.
     pub fn verify(self, role: &RoleKeys, keys: &BTreeMap<KeyId, Key>) -> Result<Signed<T>, BelowThreshold> {
-        self.meets(role, keys)?;
+        self.verify_with(role, keys, None)
+    }
+
+    /// The same, with what was found out about the signatures before the file was read.
+    pub(crate) fn verify_with(
+        self,
+        role: &RoleKeys,
+        keys: &BTreeMap<KeyId, Key>,
+        early: Option<Early>,
+    ) -> Result<Signed<T>, BelowThreshold> {
+        let mut checked = early.map_or_else(Checked::default, |early| early.about(&self.message, &self.signatures));
+        self.meets(role, keys, &mut checked)?;
         Ok(self.signed)
     }
 
@@ -279,18 +285,13 @@ impl<T: Role> Unverified<T> {
     /// The ids under which keys of `role` signed.
     #[cfg(feature = "publish")]
     pub(crate) fn signers(&self, role: &RoleKeys, keys: &BTreeMap<KeyId, Key>) -> Vec<KeyId> {
-        let message = self.message.bytes(&self.signed.bytes).unwrap_or_default();
-        let signed = |id: &&KeyId| match (keys.get(id).and_then(Key::usable), self.signatures.get(id)) {
-            (Some(key), Some(Some(signature))) => key.verifies(message, signature),
-            _ => false,
-        };
-        role.keyids.iter().filter(signed).cloned().collect()
+        self.signatures.signers(role, keys, self.message.bytes(&self.signed.bytes))
     }
 
     /// What the signatures cover.
     #[cfg(feature = "publish")]
     pub(crate) fn message(&self) -> &[u8] {
-        self.message.bytes(&self.signed.bytes).unwrap_or_default()
+        self.message.bytes(&self.signed.bytes)
     }
 
     /// Whether enough different keys of `role` signed: what [`verify`](Self::verify) asks, for a file that is not believed yet.
@@ -300,23 +301,11 @@ impl<T: Role> Unverified<T> {
     /// [`BelowThreshold`] if not.
     #[cfg(feature = "publish")]
     pub(crate) fn is_complete(&self, role: &RoleKeys, keys: &BTreeMap<KeyId, Key>) -> Result<(), BelowThreshold> {
-        self.meets(role, keys)
+        self.meets(role, keys, &mut Checked::default())
     }
 
-    fn meets(&self, role: &RoleKeys, keys: &BTreeMap<KeyId, Key>) -> Result<(), BelowThreshold> {
-        let usable = |id: &KeyId| keys.get(id).and_then(Key::usable);
-        // Sets of keys, not of ids: the same key under two ids is one signer.
-        let known: BTreeSet<_> = role.keyids.iter().filter_map(usable).collect();
-        let message = self.message.bytes(&self.signed.bytes);
-        let mut valid = BTreeSet::new();
-        for id in &role.keyids {
-            let (Some(key), Some(Some(signature))) = (usable(id), self.signatures.get(id)) else { continue };
-            if !valid.contains(key) && message.is_some_and(|message| key.verifies(message, signature)) {
-                valid.insert(key);
-            }
-        }
-        let (valid, known) = (count(valid.len()), count(known.len()));
-        if valid >= role.threshold { Ok(()) } else { Err(BelowThreshold { threshold: role.threshold, valid, known }) }
+    fn meets(&self, role: &RoleKeys, keys: &BTreeMap<KeyId, Key>, checked: &mut Checked) -> Result<(), BelowThreshold> {
+        self.signatures.meet(role, keys, self.message.bytes(&self.signed.bytes), checked)
     }
 }
 
@@ -327,7 +316,7 @@ impl Unverified<Root> {
     ///
     /// [`BelowThreshold`] of its own root role.
     pub fn verify_pinned(self) -> Result<Signed<Root>, BelowThreshold> {
-        self.meets(self.signed.root(), self.signed.keys())?;
+        self.meets(self.signed.root(), self.signed.keys(), &mut Checked::default())?;
         Ok(self.signed)
     }
 
@@ -337,8 +326,10 @@ impl Unverified<Root> {
     ///
     /// [`BelowThreshold`] of the trusted root's role, or of its own.
     pub fn verify_successor(self, trusted: &Signed<Root>) -> Result<Signed<Root>, BelowThreshold> {
-        self.meets(trusted.root(), trusted.keys())?;
-        self.verify_pinned()
+        let mut checked = Checked::default();
+        self.meets(trusted.root(), trusted.keys(), &mut checked)?;
+        self.meets(self.signed.root(), self.signed.keys(), &mut checked)?;
+        Ok(self.signed)
     }
 }
 
@@ -370,20 +361,6 @@ impl<T> Deref for Signed<T> {
     }
 }
 
-fn read_signatures(at: At<'_>, limits: &MetadataLimits) -> Result<BTreeMap<KeyId, Option<Vec<u8>>>, MetadataError> {
-    let items = at.items()?;
-    bounded("signatures", limits.signatures, items.len())?;
-    let mut signatures = BTreeMap::new();
-    for item in items {
-        let id = KeyId::new(item.field("keyid")?.string()?);
-        let signature = hex_to_bytes(item.field("sig")?.string()?);
-        if signatures.insert(id.clone(), signature).is_some() {
-            return Err(MetadataError::DuplicateKeyId(id, "signatures"));
-        }
-    }
-    Ok(signatures)
-}
-
 /// The instant of `2030-01-31T00:00:00Z`; also with fractional seconds and a numeric offset, as old public roots have them.
 fn read_expires(at: At<'_>) -> Result<DateTime<Utc>, json::Error> {
     let text = at.string()?;
@@ -399,12 +376,17 @@ fn is_spec_version_1(text: &str) -> bool {
     matches!(parts.len(), 2 | 3) && parts.iter().all(numeric) && parts.first() == Some(&"1")
 }
 
-pub(crate) fn bounded(what: &'static str, limit: usize, found: usize) -> Result<(), MetadataError> {
-    if found > limit { Err(MetadataError::TooMany { what, limit, found }) } else { Ok(()) }
+/// One of those that are there more than once. Nearly always there are few of them, or they come in order: neither needs a set.
+fn twice<T: Ord>(items: impl ExactSizeIterator<Item = T> + Clone) -> Option<T> {
+    if items.len() < 2 || items.clone().is_sorted_by(|a, b| a < b) {
+        return None;
+    }
+    let mut seen = BTreeSet::new();
+    items.into_iter().find_map(|item| seen.replace(item))
 }
 
-fn count(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
+pub(crate) fn bounded(what: &'static str, limit: usize, found: usize) -> Result<(), MetadataError> {
+    if found > limit { Err(MetadataError::TooMany { what, limit, found }) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -445,7 +427,7 @@ mod tests {
             ("never", None),
         ];
         for (text, expected) in cases {
-            let value = json::Value::String(text.to_owned());
+            let value = json::Value::String(text.into());
             let got = read_expires(At::document(&value)).ok();
             assert_eq!(got, expected.map(|e| e.parse().unwrap()), "{text:?}");
         }

@@ -12,11 +12,12 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 /// Whether the value at the start of `text`, which is JSON, is a `TARGETS` entry [TUF 4.5] of the plain form with at most `depth` levels.
 pub(super) fn is_target_file(depth: usize, text: &[u8]) -> bool {
     let read = |mut reader| Plain { expected: Expected::TargetFile, depth }.deserialize(&mut reader);
-    is_usual(text).is_some() || read(serde_json::Deserializer::from_slice(text)).unwrap_or(false)
+    read(serde_json::Deserializer::from_slice(text)).unwrap_or(false)
 }
 
-/// The most usual of all forms is told by its bytes: hashes and length, nothing more, canonical.
-fn is_usual(text: &[u8]) -> Option<()> {
+/// The length of the value at the start of `text`, if it is of the most usual of all forms, which its bytes tell: hashes and length, nothing
+/// more, canonical.
+pub(super) fn usual_target_file(text: &[u8]) -> Option<usize> {
     let rest = hex(text.strip_prefix(b"{\"hashes\":{\"sha256\":\"")?, 64)?;
     let rest = match rest.strip_prefix(b"\",\"sha512\":\"") {
         Some(rest) => hex(rest, 128)?,
@@ -25,7 +26,8 @@ fn is_usual(text: &[u8]) -> Option<()> {
     let rest = rest.strip_prefix(b"\"},\"length\":")?;
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
     // What has 19 digits is below 2^64. JSON has no zeros in front.
-    ((1..=19).contains(&digits) && rest.get(digits) == Some(&b'}')).then_some(())
+    let after = rest.get(digits..)?.strip_prefix(b"}").filter(|_| (1..=19).contains(&digits))?;
+    text.len().checked_sub(after.len())
 }
 
 /// What follows `digits` hex digits.
@@ -194,6 +196,13 @@ mod tests {
     use crate::metadata::members::Member;
     use crate::metadata::roles::TargetFile;
 
+    /// As [`Member`] has it: by its bytes, or read.
+    fn is_plain(text: &[u8]) -> bool {
+        let usual = usual_target_file(text);
+        assert!(usual.is_none_or(|length| length == text.len() && is_target_file(JSON_DEPTH, text)));
+        is_target_file(JSON_DEPTH, text)
+    }
+
     /// Whether the strict reader and the format accept it, and it is canonical but for white space.
     fn in_full(text: &str) -> bool {
         let Ok(value) = json::parse(text.as_bytes()) else { return false };
@@ -245,7 +254,7 @@ mod tests {
             ("null", "null".to_owned(), false, false),
         ];
         for (name, text, plain, acceptable) in cases {
-            assert_eq!(is_target_file(JSON_DEPTH, text.as_bytes()), *plain, "{name}: {text}");
+            assert_eq!(is_plain(text.as_bytes()), *plain, "{name}: {text}");
             assert_eq!(in_full(text), *acceptable, "{name}: {text}");
         }
     }
@@ -263,7 +272,7 @@ mod tests {
                     changed[at] = byte;
                     let changed = String::from_utf8(changed).unwrap();
                     // What is no JSON at all is never asked about.
-                    if json::parse(changed.as_bytes()).is_ok() && is_target_file(JSON_DEPTH, changed.as_bytes()) {
+                    if json::parse(changed.as_bytes()).is_ok() && is_plain(changed.as_bytes()) {
                         assert!(in_full(&changed), "{changed}");
                     }
                 }

@@ -1,13 +1,14 @@
 //! The four formats of role file [TUF 4.3 to 4.6].
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::delegation::Delegations;
-use super::json::{self, At, Document, Value};
+use super::delegation::{Delegations, Listed};
+use super::json::{self, At, Document, Kept, Part, Value};
 use super::key::{Key, KeyId, read_keys};
-use super::members::{Member, Members};
+use super::members::{Member, Members, Unshaped};
 use super::{MetadataError, Role, RoleKeys, plain};
 use crate::digest::{Sha256, Sha512};
 use crate::limits::MetadataLimits;
@@ -63,8 +64,9 @@ impl Root {
 
 impl Role for Root {
     const TYPE: &'static str = "root";
+    type Parts = ();
 
-    fn read(signed: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+    fn read(signed: At<'_>, (): (), limits: &MetadataLimits) -> Result<Self, MetadataError> {
         let consistent_snapshot = signed.optional("consistent_snapshot")?.map_or(Ok(false), |at| at.boolean())?;
         let keys = read_keys(signed.field("keys")?)?;
         let roles = signed.field("roles")?;
@@ -95,8 +97,9 @@ impl Timestamp {
 
 impl Role for Timestamp {
     const TYPE: &'static str = "timestamp";
+    type Parts = ();
 
-    fn read(signed: At<'_>, _: &MetadataLimits) -> Result<Self, MetadataError> {
+    fn read(signed: At<'_>, (): (), _: &MetadataLimits) -> Result<Self, MetadataError> {
         Ok(Self { snapshot: MetaFile::read(signed.field("meta")?.field("snapshot.json")?)? })
     }
 }
@@ -130,14 +133,54 @@ impl Snapshot {
 
 impl Role for Snapshot {
     const TYPE: &'static str = "snapshot";
+    /// A repository of hash bins has tens of thousands.
+    type Parts = MetaFiles;
 
-    fn read(signed: At<'_>, _: &MetadataLimits) -> Result<Self, MetadataError> {
+    fn document<'d>(
+        file: &'d Arc<Vec<u8>>,
+        parts: &mut Self::Parts,
+        _: &MetadataLimits,
+    ) -> Result<Document<'d>, json::Error> {
+        let meta = RefCell::new(Ok(Vec::new()));
+        let take = |name: &str, at: At<'_>| {
+            let mut meta = meta.borrow_mut();
+            if let Ok(files) = &mut *meta {
+                match MetaFile::read(at) {
+                    Ok(read) => files.push((name.to_owned(), read)),
+                    Err(error) => *meta = Err(error),
+                }
+            }
+        };
+        let document =
+            Document::without::<Unshaped>(file, &[Part { path: &["signed", "meta"], kept: Kept::Fields(&take) }])?;
+        // In the order of the file, which is that of the map.
+        parts.0 = meta.into_inner().map(BTreeMap::from_iter);
+        Ok(document)
+    }
+
+    fn read(signed: At<'_>, parts: Self::Parts, _: &MetadataLimits) -> Result<Self, MetadataError> {
         let meta = signed.field("meta")?;
-        let targets = MetaFile::read(meta.field("targets.json")?)?;
-        let meta = meta.fields()?.map(|(name, file)| Ok((name.to_owned(), MetaFile::read(file)?)));
-        Ok(Self { targets, meta: meta.collect::<Result<_, MetadataError>>()? })
+        if *meta.value() != Value::Taken {
+            return Err(meta.wrong("an object").into());
+        }
+        let files = parts.0?;
+        let targets = files.get(TARGETS).cloned().ok_or_else(|| meta.lacks(TARGETS))?;
+        Ok(Self { targets, meta: files })
     }
 }
+
+/// The files that a snapshot lists, as they passed; or what is wrong with the first that is wrong.
+#[derive(Debug)]
+pub struct MetaFiles(Result<BTreeMap<String, MetaFile>, json::Error>);
+
+impl Default for MetaFiles {
+    fn default() -> Self {
+        Self(Ok(BTreeMap::new()))
+    }
+}
+
+/// The entry of the top-level targets role.
+const TARGETS: &str = "targets.json";
 
 /// What another role says of a role file: its version and, if it likes, length and hashes [TUF 4.4, METAFILES].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +191,7 @@ pub struct MetaFile {
 }
 
 impl MetaFile {
-    fn read(at: At<'_>) -> Result<Self, MetadataError> {
+    fn read(at: At<'_>) -> Result<Self, json::Error> {
         Ok(Self {
             version: at.field("version")?.positive()?,
             length: at.optional("length")?.map(|at| at.unsigned()).transpose()?,
@@ -254,21 +297,44 @@ impl Targets {
 impl Role for Targets {
     const TYPE: &'static str = "targets";
 
-    fn document(file: &Arc<Vec<u8>>) -> Result<Document, json::Error> {
-        Document::leaving::<TargetFile>(file, &["signed", "targets"])
+    /// Those that it delegates to: tens of thousands, where they are hash bins.
+    type Parts = Listed;
+
+    fn document<'d>(
+        file: &'d Arc<Vec<u8>>,
+        parts: &mut Listed,
+        limits: &MetadataLimits,
+    ) -> Result<Document<'d>, json::Error> {
+        let listed = RefCell::new(parts);
+        let take = |at: At<'_>| listed.borrow_mut().add(at, limits);
+        let roles = Part { path: &["signed", "delegations", "roles"], kept: Kept::Items(&take) };
+        Document::without::<TargetFile>(file, &[roles, targets_in(file)])
     }
 
-    fn read(signed: At<'_>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
+    fn whole_document(file: &Arc<Vec<u8>>) -> Result<Document<'_>, json::Error> {
+        Document::without::<TargetFile>(file, &[targets_in(file)])
+    }
+
+    fn read(signed: At<'_>, parts: Listed, limits: &MetadataLimits) -> Result<Self, MetadataError> {
         let targets = Arc::clone(signed.field("targets")?.members()?);
         let delegations = signed.optional("delegations")?;
-        let delegations = delegations.map(|at| Delegations::read(at, limits)).transpose()?;
+        let delegations = delegations.map(|at| Delegations::read(at, parts, limits)).transpose()?;
         Ok(Self { targets, delegations })
     }
+}
+
+/// A million of them may be listed.
+fn targets_in(file: &Arc<Vec<u8>>) -> Part<'_> {
+    Part { path: &["signed", "targets"], kept: Kept::InPlace(file) }
 }
 
 impl Member for TargetFile {
     fn is_plain(depth: usize, text: &[u8]) -> bool {
         plain::is_target_file(depth, text)
+    }
+
+    fn usual(text: &[u8]) -> Option<usize> {
+        plain::usual_target_file(text)
     }
 
     fn check(at: At<'_>) -> Result<(), json::Error> {
@@ -281,12 +347,12 @@ impl Member for TargetFile {
 pub struct TargetFile {
     length: u64,
     hashes: Hashes,
-    custom: Option<Value>,
+    custom: Option<Value<'static>>,
 }
 
 impl TargetFile {
     /// A value that was checked when its file was read.
-    fn of(value: &Value) -> Option<Self> {
+    fn of(value: &Value<'_>) -> Option<Self> {
         Self::read(At::document(value)).ok()
     }
 
@@ -295,7 +361,7 @@ impl TargetFile {
         Ok(Self {
             length: at.field("length")?.unsigned()?,
             hashes: Hashes::read(at.field("hashes")?)?,
-            custom: custom.map(|at| at.value().clone()),
+            custom: custom.map(|at| at.value().clone().into_owned()),
         })
     }
 
@@ -313,7 +379,7 @@ impl TargetFile {
 
     /// The `custom` field, signed like the rest.
     #[must_use]
-    pub fn custom(&self) -> Option<&Value> {
+    pub fn custom(&self) -> Option<&Value<'static>> {
         self.custom.as_ref()
     }
 }

@@ -233,7 +233,7 @@ pub fn bound(bytes: &[u8], manifest: Sha256, profiles: &BTreeMap<Kind, Sha256>) 
 }
 
 /// A value as JSON. It has at most as many levels as the reader lets pass.
-fn written(value: &Value) -> Result<String, Refusal> {
+fn written(value: &Value<'_>) -> Result<String, Refusal> {
     let text = match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
@@ -248,7 +248,7 @@ fn written(value: &Value) -> Result<String, Refusal> {
             let members = object.iter().map(|(key, value)| Ok(format!("{}: {}", word(key), written(value)?)));
             format!("{{{}}}", members.collect::<Result<Vec<_>, Refusal>>()?.join(", "))
         }
-        Value::Fraction(_) | Value::Members(_) => {
+        Value::Fraction(_) | Value::Members(_) | Value::Taken => {
             return Err(Refusal::malformed("", "a number that is not an integer"));
         }
     };

@@ -17,6 +17,7 @@ mod target;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -26,9 +27,9 @@ pub use self::target::TargetCheck;
 use crate::digest::{Sha256, Sha512};
 use crate::limits::MetadataLimits;
 use crate::metadata::json::{self, At};
-use crate::metadata::key::PublicKey;
+use crate::metadata::key::{Key, KeyId, PublicKey};
 use crate::metadata::roles::{Hashes, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp};
-use crate::metadata::{BelowThreshold, Role, RoleKeys, RoleName, Signed, Unverified};
+use crate::metadata::{BelowThreshold, Early, Role, RoleKeys, RoleName, Signed, Unverified};
 use crate::text::escaped;
 
 /// What one update is judged by: its start time, fixed for all its checks [TUF 5.1], and the limits.
@@ -364,9 +365,8 @@ impl AfterSnapshot {
     /// [`TrustError`], for the first check that fails.
     pub fn targets<'b>(&self, bytes: impl Into<Cow<'b, [u8]>>) -> Result<Trusted, TrustError> {
         let AfterTimestamp { before: AfterRoot { root, chain, rules, .. }, timestamp } = &self.before;
-        let targets = targets_file(&RoleName::Targets, bytes.into(), self.snapshot.targets(), rules, |file| {
-            file.verify(root.targets(), root.keys())
-        })?;
+        let keys = (root.targets(), root.keys());
+        let targets = targets_file(&RoleName::Targets, bytes.into(), self.snapshot.targets(), rules, keys)?;
         Ok(Trusted {
             root: Arc::clone(root),
             chain: Arc::clone(chain),
@@ -380,16 +380,27 @@ impl AfterSnapshot {
 }
 
 /// The checks that the top-level and every delegated targets file have in common [TUF 5.6.2 to 5.6.5].
+///
+/// `by` is who has to sign it, and where their keys are. Of a long file the signatures are checked in another thread meanwhile; what that finds
+/// is asked for in its place.
 fn targets_file(
     role: &RoleName,
     bytes: Cow<'_, [u8]>,
     listed: &MetaFile,
     rules: &Rules,
-    verify: impl FnOnce(Unverified<Targets>) -> Result<Signed<Targets>, BelowThreshold>,
+    by: (&RoleKeys, &BTreeMap<KeyId, Key>),
 ) -> Result<Signed<Targets>, TrustError> {
-    is_listed(role.as_str(), listed, &bytes)?; // 5.6.2
-    let file = rules.parse::<Targets>(role, bytes)?;
-    let file = verify(file).map_err(|below| threshold(role, below))?; // 5.6.3
+    let bytes = Arc::new(bytes.into_owned());
+    let file = thread::scope(|scope| {
+        let early = || Early::of(&bytes, by.0, by.1, &rules.limits);
+        let early =
+            Early::is_worth_it(&bytes).then(|| thread::Builder::new().spawn_scoped(scope, early).ok()).flatten();
+        is_listed(role.as_str(), listed, &bytes)?; // 5.6.2
+        let file = Unverified::<Targets>::read(Arc::clone(&bytes), &rules.limits);
+        let file = file.map_err(|source| TrustError::Malformed { role: role.clone(), source })?;
+        let early = early.and_then(|early| early.join().ok()?);
+        file.verify_with(by.0, by.1, early).map_err(|below| threshold(role, below)) // 5.6.3
+    })?;
     same_version(role, "snapshot", listed.version(), file.version())?; // 5.6.4
     rules.not_expired(role, &file)?; // 5.6.5
     Ok(file)

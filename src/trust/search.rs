@@ -268,9 +268,8 @@ impl<'t> Search<'t> {
             return Err(TrustError::NotInSnapshot { role });
         };
         let keys = next.delegator.delegations().map(Delegations::keys);
-        targets_file(&role, bytes, listed, &self.trusted.rules, |file| {
-            file.verify(next.role.keys(), keys.unwrap_or(&BTreeMap::new()))
-        })
+        let none = BTreeMap::new();
+        targets_file(&role, bytes, listed, &self.trusted.rules, (next.role.keys(), keys.unwrap_or(&none)))
     }
 
     /// Moves to the role on top of the pending ones.
