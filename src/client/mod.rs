@@ -261,7 +261,7 @@ impl<S: Source> Client<S> {
 
     /// 5.3.3 to 5.3.9. A newer root that is not trusted ends the update: going on with the old one would be a freeze.
     fn follow_new_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots, seen: u64) -> Result<(), ClientError> {
-        for _ in 0..self.limits.root_rotations {
+        for followed in 0..self.limits.root_rotations {
             let version = roots.next_version()?;
             let Some(bytes) = self.fetch_metadata(&format!("{version}.root.json"), self.limits.root)? else {
                 return Ok(());
@@ -272,7 +272,11 @@ impl<S: Source> Client<S> {
             if forget {
                 store.write(FORGET, version.to_string().as_bytes())?;
             }
-            store.write(&stored_root(version), &bytes)?; // 5.3.8
+            // 5.3.8. A store that is this far behind is new, or was long out of use: what it loses with a machine that stops, it fetches again.
+            match followed {
+                ..SYNCED_ROOTS => store.write(&stored_root(version), &bytes)?,
+                _ => store.keep(&stored_root(version), &bytes)?,
+            }
             if forget {
                 forget_signed_by_old_keys(store)?; // 5.3.11
             }
@@ -530,6 +534,9 @@ fn claim_store(store: &mut LockedStore<'_>, pinned: &Signed<Root>, rules: &Rules
         Some(_) => Err(Undecided::OtherStore(store.describe(PINNED)).into()),
     }
 }
+
+/// So many new roots of one refresh are on disk before the next is asked for.
+const SYNCED_ROOTS: u32 = 16;
 
 /// The root that was pinned when the store was first used.
 const PINNED: &str = "pinned";

@@ -7,6 +7,7 @@
 //! Rules:
 //! - Nothing in it is believed. The client verifies all of it again on load, so a damaged store costs a download and no more.
 //! - Files are replaced whole: written beside, synced, renamed, and the folder synced. Killed at any instant, a file is old or new.
+//!   Of a long chain of roots, those in its middle are not synced: each takes as long as to check its signatures.
 //! - It can be touched only while its lock is held ([`LockedStore`]), by one process at a time: else a slow process could lower the floor
 //!   against rollback that a faster one has raised.
 
@@ -188,8 +189,21 @@ impl LockedStore<'_> {
             }
             Locked::Folder { path, .. } => {
                 let path = path.join(name);
-                if holds(&path, bytes).unwrap_or(false) { Ok(()) } else { replace(&path, bytes) }
+                if holds(&path, bytes).unwrap_or(false) { Ok(()) } else { replace(&path, bytes, Lasts::Now) }
             }
+        }
+    }
+
+    /// The same for a file that can be fetched again and guards nothing. Killed at any instant it is old or new as well; but if the machine itself
+    /// stops soon after, it may be lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub(super) fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        match &self.0 {
+            Locked::Memory(_) => self.write(name, bytes),
+            Locked::Folder { path, .. } => replace(&path.join(name), bytes, Lasts::InAWhile),
         }
     }
 
@@ -313,7 +327,15 @@ fn regular_file(path: &Path) -> io::Result<File> {
     if fs::metadata(path)?.is_file() { File::open(path) } else { Err(io::Error::other("not a regular file")) }
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+/// When a file is on disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lasts {
+    Now,
+    /// When the system likes.
+    InAWhile,
+}
+
+fn replace(path: &Path, bytes: &[u8], lasts: Lasts) -> Result<(), StoreError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(failed("write", path, io::Error::other("not a file name")));
     };
@@ -321,13 +343,13 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let temporary = folder.join(format!("{TEMPORARY}{}", name.to_string_lossy()));
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
-        file.sync_all()
+        if lasts == Lasts::Now { file.sync_all() } else { Ok(()) }
     });
     if let Err(source) = written.and_then(|()| fs::rename(&temporary, path)) {
         let _the_cause_is_what_matters = fs::remove_file(&temporary);
         return Err(failed("write", path, source));
     }
-    sync_folder_of(path)
+    if lasts == Lasts::Now { sync_folder_of(path) } else { Ok(()) }
 }
 
 /// A rename lasts only once its folder is on disk.

@@ -243,7 +243,11 @@ impl AfterRoot {
     /// [`TrustError::Malformed`], [`TrustError::Threshold`], [`TrustError::Rollback`] or [`TrustError::Expired`], for the first check
     /// that fails.
     pub fn timestamp(&self, bytes: &[u8]) -> Result<AfterTimestamp, TrustError> {
-        let mut new = Arc::new(self.verify::<Timestamp>(&RoleName::Timestamp, Root::timestamp, bytes)?); // 5.4.2
+        let mut new = match &self.seen_timestamp {
+            // Verified by these keys already.
+            Some(seen) if seen.bytes() == bytes => Arc::clone(seen),
+            _ => Arc::new(self.verify::<Timestamp>(&RoleName::Timestamp, Root::timestamp, bytes)?), // 5.4.2
+        };
 
         if let Some(seen) = &self.seen_timestamp {
             not_lower(&RoleName::Timestamp, "version", seen.version(), new.version())?; // 5.4.3.1
@@ -308,13 +312,17 @@ impl AfterTimestamp {
     pub fn snapshot(&self, bytes: &[u8]) -> Result<AfterSnapshot, TrustError> {
         let listed = self.timestamp.snapshot();
         is_listed("snapshot", listed, bytes)?; // 5.5.2
-        let new: Signed<Snapshot> = self.before.verify(&RoleName::Snapshot, Root::snapshot, bytes)?; // 5.5.3
+        let new = match &self.before.seen_snapshot {
+            // Verified by these keys already.
+            Some(seen) if seen.bytes() == bytes => Arc::clone(seen),
+            _ => Arc::new(self.before.verify::<Snapshot>(&RoleName::Snapshot, Root::snapshot, bytes)?), // 5.5.3
+        };
         same_version(&RoleName::Snapshot, "timestamp", listed.version(), new.version())?; // 5.5.4
         if let Some(seen) = &self.before.seen_snapshot {
             not_rolled_back(seen, &new)?; // 5.5.5
         }
         self.before.rules.not_expired(&RoleName::Snapshot, &new)?; // 5.5.6
-        Ok(AfterSnapshot { before: self.clone(), snapshot: Arc::new(new) })
+        Ok(AfterSnapshot { before: self.clone(), snapshot: new })
     }
 }
 
