@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::build::program;
 use crate::child::client;
-use crate::process::measure;
+use crate::process::measure_whatever;
 use crate::repositories::{Plan, bin_of, content, path_of};
 use crate::server::Server;
 use crate::support::repo::sha256;
@@ -33,7 +33,7 @@ pub(crate) fn measure_store(quick: bool) {
         "An unchanged repository of {} targets in 2^{bits} bins; the store has some of them.\n",
         count(plan.targets as u64)
     );
-    let head = ["program", "bins in the store", "store", "time", "CPU", "peak memory"];
+    let head = ["program", "bins in the store", "store", "time", "CPU", "peak memory", "answer"];
     let mut table = Table::new(1, &head);
     for bins in fills {
         let root = fs::read(folder.join("metadata/1.root.json")).unwrap();
@@ -46,7 +46,7 @@ pub(crate) fn measure_store(quick: bool) {
             ("plimsoll-verifier", pull(&verifier, folder, &plan)),
         ];
         for (name, command) in commands {
-            let runs: Vec<_> = (0..RUNS).map(|_| measure(&command)).collect();
+            let runs: Vec<_> = (0..RUNS).map(|_| measure_whatever(&command)).collect();
             table.row(vec![
                 name.to_owned(),
                 count(files),
@@ -54,6 +54,7 @@ pub(crate) fn measure_store(quick: bool) {
                 time(median(runs.iter().map(|run| run.wall))),
                 time(median(runs.iter().map(|run| run.cpu))),
                 memory(runs.iter().map(|run| run.peak).max().unwrap()),
+                if runs.iter().all(|run| run.status.success()) { "yes" } else { "refused" }.to_owned(),
             ]);
         }
     }
