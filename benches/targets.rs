@@ -16,45 +16,37 @@
 )]
 #![allow(missing_docs, reason = "a program")]
 
+#[path = "support/repositories.rs"]
+mod repositories;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use plimsoll::client::{Client, DirSource, Store};
 use plimsoll::digest::{Sha256, Sha512};
+use repositories::{Plan, content, path_of};
 use serde::de::IgnoredAny;
-use serde_json::json;
-use support::repo::{NOW, Repo, TARGETS, canonical, sha256};
+use support::repo::NOW;
 
 fn main() {
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let canonical_alone = std::env::args().any(|a| a == "canonical");
     for number in if numbers.is_empty() { vec![100_000, 1_000_000] } else { numbers } {
-        measure(number, Form::Canonical);
+        measure(Plan::flat(number));
         if !canonical_alone {
-            measure(number, Form::Indented);
+            measure(Plan::flat(number).indented());
         }
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Form {
-    Canonical,
-    Indented,
-}
-
-fn path_of(n: usize) -> String {
-    format!("registry.example/team/app-{n:07}/1.4/manifest.json")
-}
-
-fn measure(number: usize, form: Form) {
+fn measure(plan: Plan) {
+    let Plan { targets: number, form, .. } = plan;
     let folder = std::env::temp_dir().join(format!("plimsoll-bench-{number}-targets-{form:?}").to_lowercase());
     if !folder.exists() {
-        make(&folder, number, form);
+        plan.write(&folder);
     }
     let file = fs::read(folder.join("metadata/1.targets.json")).unwrap();
     let least = median(|| {
@@ -69,8 +61,8 @@ fn measure(number: usize, form: Form) {
         let client =
             Client::new(pinned.clone(), source, Store::folder(folder.join("store"))).with_time(NOW.parse().unwrap());
         let mut session = client.refresh().unwrap();
-        let found = session.find(&path_of(number / 2)).unwrap().unwrap();
-        assert_eq!(found.file().length(), (number / 2) as u64);
+        let found = session.find(&path_of(plan.looked_up())).unwrap().unwrap();
+        assert_eq!(session.fetch(&found).unwrap(), content(plan.looked_up(), 1));
         assert!(session.find(&path_of(number)).unwrap().is_err());
     });
     println!(
@@ -91,45 +83,6 @@ fn median(mut run: impl FnMut()) -> Duration {
         .collect();
     times.sort();
     times[2]
-}
-
-/// A repository of which only the text of the targets is not built as values, for there are too many.
-fn make(folder: &Path, number: usize, form: Form) {
-    let mut repo = Repo::new();
-    repo.lists_hashes = true;
-    let mut targets = String::new();
-    for n in 0..number {
-        let comma = if n == 0 { "" } else { "," };
-        write!(
-            targets,
-            "{comma}\"{}\":{{\"hashes\":{{\"sha256\":\"{}\"}},\"length\":{n}}}",
-            path_of(n),
-            sha256(&n.to_be_bytes())
-        )
-        .unwrap();
-    }
-    let rest = canonical(repo.signed("targets"));
-    let signed = rest.replace("\"targets\":{}", &format!("\"targets\":{{{targets}}}"));
-    assert!(signed.len() > targets.len());
-    let signature = json!([{"keyid": TARGETS.id(), "sig": TARGETS.sign(signed.as_bytes())}]);
-    let mut file = format!("{{\"signatures\":{signature},\"signed\":{signed}}}");
-    if matches!(form, Form::Indented) {
-        let value: serde_json::Value = serde_json::from_str(&file).unwrap();
-        file = serde_json::to_string_pretty(&value).unwrap();
-    }
-    repo.write();
-    repo.signed("snapshot")["meta"]["targets.json"] =
-        json!({"version": 1, "length": file.len(), "hashes": {"sha256": sha256(file.as_bytes())}});
-    for role in ["snapshot", "timestamp"] {
-        if role == "timestamp" {
-            let snapshot = repo.files["metadata/1.snapshot.json"].clone();
-            repo.signed("timestamp")["meta"]["snapshot.json"] =
-                json!({"version": 1, "length": snapshot.len(), "hashes": {"sha256": sha256(&snapshot)}});
-        }
-        repo.write_role(role);
-    }
-    repo.files.insert("metadata/1.targets.json".to_owned(), file.into_bytes());
-    repo.save(folder);
 }
 
 /// The most memory that the process ever had, as Linux counts it.
