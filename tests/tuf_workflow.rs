@@ -14,6 +14,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use plimsoll::client::{Client, ClientError, Store};
+use plimsoll::limits::MetadataLimits;
 use plimsoll::trust::{Roots, Rules, TrustError};
 use serde_json::json;
 use support::repo::{EXPIRES, NOW, ROOT, Repo, RoleFile, Signer, TIMESTAMP, envelope};
@@ -897,4 +898,26 @@ fn errors_say_role_expected_and_found() {
         ("version 2 or later".to_owned(), "version 1".to_owned())
     );
     assert!(matches!(error, TrustError::Rollback { trusted: 2, found: 1, .. }));
+}
+
+/// What the snapshot and the timestamp say of a file's length is signed: a file that is too long by it is refused without being brought.
+#[test]
+fn a_role_that_is_listed_as_too_long_is_not_asked_for() {
+    let mut repo = Repo::new();
+    repo.lists_hashes = true;
+    repo.target("targets", "a/b", b"abc").target("targets", "a/c", b"abcd").target("targets", "a/d", b"abcde").write();
+    let length = |file: &str| u64::try_from(repo.files[file].len()).unwrap();
+    let (snapshot, targets) = (length("metadata/1.snapshot.json"), length("metadata/1.targets.json"));
+    assert!(snapshot < targets);
+    for (listed, expected, asked) in [
+        (targets, Ok(()), &["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"][..]),
+        (targets - 1, Err("metadata-too-large"), &["2.root.json", "timestamp.json", "1.snapshot.json"]),
+        (snapshot - 1, Err("metadata-too-large"), &["2.root.json", "timestamp.json"]),
+    ] {
+        let mut limits = MetadataLimits::default();
+        limits.listed = listed;
+        let client = client(&repo, Store::in_memory()).with_limits(limits);
+        assert_eq!(client.refresh().map(drop).map_err(|e| code(&e)), expected, "{listed}");
+        assert_eq!(client.source().take_requests(), asked, "{listed}");
+    }
 }

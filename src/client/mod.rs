@@ -315,7 +315,7 @@ impl<S: Source> Client<S> {
         {
             return Ok(next);
         }
-        let bytes = self.require_metadata(&role_file(&request, timestamp.root()), request.limit())?;
+        let bytes = self.require_role(&request, timestamp.root().consistent_snapshot())?;
         let next = timestamp.snapshot(&bytes)?;
         store.write("snapshot.json", next.snapshot().bytes())?; // 5.5.7
         Ok(next)
@@ -329,7 +329,7 @@ impl<S: Source> Client<S> {
         {
             return Ok(trusted);
         }
-        let bytes = self.require_metadata(&role_file(&request, snapshot.root()), request.limit())?;
+        let bytes = self.require_role(&request, snapshot.root().consistent_snapshot())?;
         let trusted = snapshot.targets(bytes)?;
         store.write("targets.json", trusted.targets().bytes())?; // 5.6.6
         Ok(trusted)
@@ -368,6 +368,14 @@ impl<S: Source> Client<S> {
 
     fn require_metadata(&self, name: &str, limit: u64) -> Result<Vec<u8>, ClientError> {
         Ok(self.fetch_metadata(name, limit)?.ok_or_else(|| Undecided::Missing(name.to_owned()))?)
+    }
+
+    fn require_role(&self, request: &RoleRequest, consistent: bool) -> Result<Vec<u8>, ClientError> {
+        let file = metadata_name(request.role().as_str(), request.version(), consistent);
+        if !request.is_acceptable() {
+            return Err(TrustError::TooLarge { file, limit: request.limit() }.into());
+        }
+        self.require_metadata(&file, request.limit())
     }
 
     fn fetch_metadata(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, ClientError> {
@@ -491,7 +499,7 @@ fn find<S: Source>(
         if local.is_some_and(|bytes| search.provide(bytes).is_ok()) {
             continue;
         }
-        let bytes = client.require_metadata(&file_name(&request, consistent), request.limit())?;
+        let bytes = client.require_role(&request, consistent)?;
         if let (Some(file), Some(name)) = (search.provide(bytes)?, stored) {
             store.write(&name, file.bytes())?;
         }
@@ -578,14 +586,6 @@ fn highest_time_seen(store: &LockedStore<'_>) -> Result<Option<DateTime<Utc>>, S
 
 fn time_of(bytes: &[u8]) -> Option<DateTime<Utc>> {
     std::str::from_utf8(bytes).ok()?.trim().parse().ok()
-}
-
-fn role_file(request: &RoleRequest, root: &Root) -> String {
-    file_name(request, root.consistent_snapshot())
-}
-
-fn file_name(request: &RoleRequest, consistent: bool) -> String {
-    metadata_name(request.role().as_str(), request.version(), consistent)
 }
 
 /// The name of the file of a role other than the timestamp below `metadata/` [TUF 6.2].

@@ -19,11 +19,18 @@ pub struct RoleRequest {
     role: RoleName,
     version: u64,
     limit: u64,
+    is_acceptable: bool,
 }
 
 impl RoleRequest {
     pub(super) fn new(role: RoleName, listed: &MetaFile, unlisted: u64, limits: &MetadataLimits) -> Self {
-        Self { role, version: listed.version(), limit: listed.length().unwrap_or(unlisted).min(limits.listed) }
+        let length = listed.length().unwrap_or(unlisted);
+        Self {
+            role,
+            version: listed.version(),
+            limit: length.min(limits.listed),
+            is_acceptable: length <= limits.listed,
+        }
     }
 
     /// The role.
@@ -42,6 +49,12 @@ impl RoleRequest {
     #[must_use]
     pub fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// Whether the file may be as long as it is listed to be. If not, it is refused whatever is in it, and need not be brought.
+    #[must_use]
+    pub fn is_acceptable(&self) -> bool {
+        self.is_acceptable
     }
 }
 
