@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use plimsoll::client::{Client, ClientError, Store, Undecided};
+use plimsoll::client::{Client, ClientError, Remembered, Source, Store, Undecided};
 use serde_json::json;
 use support::repo::{NOW, ROOT, Repo, Signer, TIMESTAMP};
 use support::source::{MemorySource, client, code};
@@ -413,4 +413,45 @@ fn a_place_that_cannot_be_a_store_is_named() {
     assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     drop(client);
     fs::remove_file(&path).unwrap();
+}
+
+/// There may be thousands of delegated roles, and a copy is made at each pull of a node.
+#[test]
+fn a_copy_reads_delegated_roles_where_they_are_and_changes_nothing_there() {
+    let mut repo = Repo::new();
+    repo.delegate("targets", "team", &["app/*"], &[NEW], false).target("team", "app/a", b"abc").write();
+    let path = folder("copy");
+    client(&repo, Store::folder(&path)).refresh().unwrap().find("app/a").unwrap().unwrap();
+    let (good, limit) = (contents(&path), 1 << 20);
+    let asked = |name: &str| {
+        let copy = Store::folder(&path).copy_in_memory(Duration::from_secs(1), limit).unwrap();
+        let client = client(&repo, copy);
+        let found = client.refresh().unwrap().find("app/a").unwrap().unwrap();
+        assert_eq!(found.file().length(), 3, "{name}");
+        // What was read from the folder is not in the copy; what was fetched is.
+        let learned = Remembered::of(client.store(), Duration::from_secs(1), limit).unwrap();
+        let asked = client.source().take_requests();
+        assert_eq!(
+            learned.metadata("team.json").unwrap().is_some(),
+            asked.contains(&"1.team.json".to_owned()),
+            "{name}"
+        );
+        asked
+    };
+    assert_eq!(asked("as it was"), ["2.root.json", "timestamp.json"]);
+    let cases: &[(&str, fn(&mut Vec<u8>))] =
+        &[("damaged", |team| *team.last_mut().unwrap() = b'x'), ("cut", |team| team.truncate(10))];
+    for (name, edit) in cases {
+        let mut files = good.clone();
+        edit(files.get_mut("team.json").unwrap());
+        restore(&path, &files);
+        assert_eq!(asked(name), ["2.root.json", "timestamp.json", "1.team.json"]);
+        assert_eq!(contents(&path), files, "{name}");
+    }
+    // What guards is in the copy: another process that lowers it meanwhile lowers nothing here.
+    restore(&path, &good);
+    let copy = Store::folder(&path).copy_in_memory(Duration::from_secs(1), limit).unwrap();
+    repo.bump("timestamp").write();
+    fs::remove_dir_all(&path).unwrap();
+    client(&repo, copy).refresh().unwrap().find("app/a").unwrap().unwrap();
 }

@@ -36,6 +36,11 @@ pub struct Store(Place);
 enum Place {
     Folder(PathBuf),
     Memory(Mutex<Files>),
+    /// A copy of a store in a folder: what it does not have of delegated roles is looked for there.
+    Copy {
+        files: Mutex<Files>,
+        folder: PathBuf,
+    },
 }
 
 /// Why the store could not be used. It says nothing about trust.
@@ -79,18 +84,30 @@ impl Store {
     /// A copy in memory: what a refresh would do to this store can be seen there, and leaves it as it is. A folder that there is not is an empty store.
     /// A file longer than `limit` bytes counts as missing.
     ///
+    /// Of a folder, delegated roles are not copied: there may be thousands, such as hash bins. One that is needed is read where it is, which is as safe as a copy of
+    /// it: it counts only as far as it is what the snapshot lists that it is read under.
+    ///
     /// # Errors
     ///
     /// As [`lock`](Self::lock), and if a file of it cannot be read.
     pub fn copy_in_memory(&self, wait: Duration, limit: u64) -> Result<Self, StoreError> {
-        Ok(Self(Place::Memory(Mutex::new(self.files(wait, limit)?))))
+        let Place::Folder(folder) = &self.0 else {
+            return Ok(Self(Place::Memory(Mutex::new(self.files(wait, limit)?))));
+        };
+        let files = Mutex::new(self.files_if(wait, limit, |name| !is_delegated_role(name))?);
+        Ok(Self(Place::Copy { files, folder: folder.clone() }))
     }
 
+    /// All files; of a copy, those that it has itself.
     pub(super) fn files(&self, wait: Duration, limit: u64) -> Result<Files, StoreError> {
+        self.files_if(wait, limit, |_| true)
+    }
+
+    fn files_if(&self, wait: Duration, limit: u64, wanted: fn(&str) -> bool) -> Result<Files, StoreError> {
         let mut files = Files::new();
         if !matches!(&self.0, Place::Folder(path) if !path.exists()) {
             let store = self.lock(wait)?;
-            for name in store.names()? {
+            for name in store.names()?.into_iter().filter(|name| wanted(name)) {
                 if let Some(bytes) = store.read(&name, limit)? {
                     files.insert(name, bytes);
                 }
@@ -106,7 +123,8 @@ impl Store {
     /// [`StoreError::Locked`] if another process, or another session of this one, keeps it; [`StoreError::Io`] if the folder cannot be made or written.
     pub fn lock(&self, wait: Duration) -> Result<LockedStore<'_>, StoreError> {
         match &self.0 {
-            Place::Memory(files) => Ok(LockedStore(Locked::Memory(lock_memory(files, wait)?))),
+            Place::Memory(files) => Ok(LockedStore(Locked::Memory(lock_memory(files, wait)?, None))),
+            Place::Copy { files, folder } => Ok(LockedStore(Locked::Memory(lock_memory(files, wait)?, Some(folder)))),
             Place::Folder(path) => {
                 create_folder(path)?;
                 let lock = lock_file(path, wait)?;
@@ -123,15 +141,19 @@ pub struct LockedStore<'s>(Locked<'s>);
 
 #[derive(Debug)]
 enum Locked<'s> {
-    Folder { path: &'s Path, _lock: File },
-    Memory(MutexGuard<'s, Files>),
+    Folder {
+        path: &'s Path,
+        _lock: File,
+    },
+    /// And the folder of which it is a copy.
+    Memory(MutexGuard<'s, Files>, Option<&'s Path>),
 }
 
 impl LockedStore<'_> {
     /// The files that it holds, those in `roots/` too.
     fn names(&self) -> Result<Vec<String>, StoreError> {
         let path = match &self.0 {
-            Locked::Memory(files) => return Ok(files.keys().cloned().collect()),
+            Locked::Memory(files, _) => return Ok(files.keys().cloned().collect()),
             Locked::Folder { path, .. } => path,
         };
         let mut names = Vec::new();
@@ -158,20 +180,13 @@ impl LockedStore<'_> {
     ///
     /// [`StoreError::Io`].
     pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let too_long = |bytes: &Vec<u8>| u64::try_from(bytes.len()).map_or(true, |n| n > limit);
+        let fits = |bytes: &Vec<u8>| u64::try_from(bytes.len()).is_ok_and(|n| n <= limit);
         match &self.0 {
-            Locked::Memory(files) => Ok(files.get(name).filter(|bytes| !too_long(bytes)).cloned()),
-            Locked::Folder { path, .. } => {
-                let path = path.join(name);
-                let mut bytes = Vec::new();
-                let read =
-                    regular_file(&path).and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes));
-                match read {
-                    Ok(_) => Ok(Some(bytes).filter(|bytes| !too_long(bytes))),
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-                    Err(source) => Err(failed("read", &path, source)),
-                }
-            }
+            Locked::Memory(files, below) => match (files.get(name), below) {
+                (None, Some(folder)) if is_delegated_role(name) => read_file(&folder.join(name), limit),
+                (found, _) => Ok(found.filter(|bytes| fits(bytes)).cloned()),
+            },
+            Locked::Folder { path, .. } => read_file(&path.join(name), limit),
         }
     }
 
@@ -182,8 +197,8 @@ impl LockedStore<'_> {
     /// [`StoreError::Io`]; then the file is as it was.
     pub(super) fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         match &mut self.0 {
-            Locked::Memory(files) if files.get(name).is_some_and(|now| now == bytes) => Ok(()),
-            Locked::Memory(files) => {
+            Locked::Memory(files, _) if files.get(name).is_some_and(|now| now == bytes) => Ok(()),
+            Locked::Memory(files, _) => {
                 files.insert(name.to_owned(), bytes.to_vec());
                 Ok(())
             }
@@ -202,7 +217,7 @@ impl LockedStore<'_> {
     /// As [`write`](Self::write).
     pub(super) fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         match &self.0 {
-            Locked::Memory(_) => self.write(name, bytes),
+            Locked::Memory(..) => self.write(name, bytes),
             Locked::Folder { path, .. } => replace(&path.join(name), bytes, Lasts::InAWhile),
         }
     }
@@ -214,7 +229,7 @@ impl LockedStore<'_> {
     /// [`StoreError::Io`].
     pub(super) fn remove(&mut self, name: &str) -> Result<(), StoreError> {
         match &mut self.0 {
-            Locked::Memory(files) => drop(files.remove(name)),
+            Locked::Memory(files, _) => drop(files.remove(name)),
             Locked::Folder { path, .. } => {
                 let path = path.join(name);
                 match fs::remove_file(&path) {
@@ -230,9 +245,24 @@ impl LockedStore<'_> {
     /// Where a file is, for messages.
     pub(super) fn describe(&self, name: &str) -> String {
         match &self.0 {
-            Locked::Memory(_) => format!("{name} in memory"),
+            Locked::Memory(..) => format!("{name} in memory"),
             Locked::Folder { path, .. } => path.join(name).display().to_string(),
         }
+    }
+}
+
+/// Whether a file of this name holds a delegated role: those of the top-level roles, and all else that a store keeps, have names of their own.
+fn is_delegated_role(name: &str) -> bool {
+    let top_level = ["root.json", "timestamp.json", "snapshot.json", "targets.json"];
+    name.ends_with(".json") && !name.contains('/') && !top_level.contains(&name)
+}
+
+fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut bytes = Vec::new();
+    match regular_file(path).and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Some(bytes).filter(|bytes| u64::try_from(bytes.len()).is_ok_and(|n| n <= limit))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(failed("read", path, source)),
     }
 }
 
