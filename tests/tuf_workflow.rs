@@ -319,7 +319,7 @@ fn the_number_of_new_roots_is_bounded_and_the_next_refresh_goes_on() {
     }
     let path = folder("bounded_roots");
     let refresh_at_most = |rotations: u32| {
-        let mut limits = plimsoll::limits::MetadataLimits::default();
+        let mut limits = MetadataLimits::default();
         limits.root_rotations = rotations;
         let client = client(&repo, Store::folder(&path)).with_limits(limits);
         client.refresh().map(|session| session.trusted().root().version()).map_err(|e| code(&e))

@@ -145,3 +145,48 @@ fn one_place_or_two_and_not_both() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
 }
+
+/// Nothing that is older than what a verdict rests on may be trusted later, also if the machine stops the moment after.
+#[test]
+fn what_guards_against_rollback_is_on_disk_before_the_verdict() {
+    let required = std::env::var_os("PLIMSOLL_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    let answers = Command::new("strace").args(["-qq", "true"]).stderr(Stdio::null()).status();
+    if !answers.is_ok_and(|status| status.success()) {
+        assert!(!required, "no strace, or no right to use it");
+        eprintln!("skipped: no strace, or no right to use it");
+        return;
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("repository-on-disk");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    fs::create_dir_all(&folder).unwrap();
+    let run = || {
+        let calls = folder.join("calls");
+        let mut command = Command::new("strace");
+        command
+            .args(["-f", "-y", "-qq", "-e", "trace=fsync,fdatasync,rename,renameat,renameat2,write", "-o"])
+            .arg(&calls);
+        command.arg(env!("CARGO_BIN_EXE_plimsoll")).args(["verify", &samples("good/app.tar")]);
+        command.args(["--image", "registry.example/team/app:1.4", "--repository", &samples("good")]);
+        command.args(["--root", &samples("root.json"), "--store"]).arg(folder.join("store"));
+        assert!(command.stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().success());
+        fs::read_to_string(calls).unwrap()
+    };
+    let calls = run();
+    let calls: Vec<&str> = calls.lines().collect();
+    let first = |what: &[&str]| calls.iter().position(|call| what.iter().all(|part| call.contains(part)));
+    let verdict = first(&["write(1<", "trusted"]).unwrap();
+    let mut renamed = 0;
+    for guard in ["timestamp.json", "snapshot.json", "clock"] {
+        let synced = first(&["sync(", &format!("/.new-{guard}>")]).unwrap_or_else(|| panic!("{guard} is not synced"));
+        let in_place = first(&["rename", &format!("/store/{guard}\"")]).unwrap();
+        assert!(synced < in_place, "{guard}: {calls:#?}");
+        renamed = renamed.max(in_place);
+    }
+    let settled = calls.iter().rposition(|call| call.contains("sync(") && call.contains("/store>")).unwrap();
+    assert!(renamed < settled && settled < verdict, "{calls:#?}");
+    // With nothing new, nothing is written and no disk is waited for.
+    let calls = run();
+    assert!(!calls.contains("sync(") && !calls.contains("rename"), "{calls}");
+}

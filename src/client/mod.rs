@@ -214,19 +214,24 @@ impl<S: Source> Client<S> {
         let trusted = self.refresh_targets(&mut store, &snapshot)?;
 
         self.remember_clock(&mut store, start)?;
+        store.settle()?;
         Ok(Session { client: self, store, trusted })
     }
 
     /// 5.2 and 5.3: from the pinned root over the stored ones to the newest of the repository.
     fn refresh_root(&self, store: &mut LockedStore<'_>, rules: &Rules) -> Result<AfterRoot, ClientError> {
         let mut roots = Roots::pin(&self.pinned, rules.clone()).map_err(Undecided::PinnedRoot)?; // 5.2
+        let pinned = roots.root().version();
         claim_store(store, roots.root(), rules)?;
         let seen = self.newest_root_seen(store, rules)?;
         self.replay_stored_roots(store, &mut roots)?;
         let newer = self.follow_new_roots(store, &mut roots, seen);
         let found = roots.root().version();
-        if seen <= found {
+        // The pinned root is guarded by its owner.
+        if seen <= found && found > pinned {
             store.write("root.json", roots.root().bytes())?;
+        } else if seen <= found {
+            store.keep("root.json", roots.root().bytes())?;
         }
         newer?;
         if seen > found {
@@ -261,7 +266,7 @@ impl<S: Source> Client<S> {
 
     /// 5.3.3 to 5.3.9. A newer root that is not trusted ends the update: going on with the old one would be a freeze.
     fn follow_new_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots, seen: u64) -> Result<(), ClientError> {
-        for followed in 0..self.limits.root_rotations {
+        for _ in 0..self.limits.root_rotations {
             let version = roots.next_version()?;
             let Some(bytes) = self.fetch_metadata(&format!("{version}.root.json"), self.limits.root)? else {
                 return Ok(());
@@ -271,12 +276,9 @@ impl<S: Source> Client<S> {
             let forget = roots.rotate(&bytes)? == Rotation::Forget && version > seen;
             if forget {
                 store.write(FORGET, version.to_string().as_bytes())?;
+                store.settle()?;
             }
-            // 5.3.8. A store that is this far behind is new, or was long out of use: what it loses with a machine that stops, it fetches again.
-            match followed {
-                ..SYNCED_ROOTS => store.write(&stored_root(version), &bytes)?,
-                _ => store.keep(&stored_root(version), &bytes)?,
-            }
+            store.keep(&stored_root(version), &bytes)?; // 5.3.8
             if forget {
                 forget_signed_by_old_keys(store)?; // 5.3.11
             }
@@ -331,7 +333,7 @@ impl<S: Source> Client<S> {
         }
         let bytes = self.require_role(&request, snapshot.root().consistent_snapshot())?;
         let trusted = snapshot.targets(bytes)?;
-        store.write("targets.json", trusted.targets().bytes())?; // 5.6.6
+        store.keep("targets.json", trusted.targets().bytes())?; // 5.6.6
         Ok(trusted)
     }
 
@@ -357,7 +359,7 @@ impl<S: Source> Client<S> {
         // Unlike the highest time seen, this one may go back: with a clock that was ahead, it is not known when the last refresh was.
         let is_recent = |last: DateTime<Utc>| last <= now && recent(last);
         if self.uses_clock() && !store.read(REFRESHED, 64)?.and_then(|bytes| time_of(&bytes)).is_some_and(is_recent) {
-            store.write(REFRESHED, shown(&now).as_bytes())?;
+            store.keep(REFRESHED, shown(&now).as_bytes())?;
         }
         Ok(())
     }
@@ -501,7 +503,7 @@ fn find<S: Source>(
         }
         let bytes = client.require_role(&request, consistent)?;
         if let (Some(file), Some(name)) = (search.provide(bytes)?, stored) {
-            store.write(&name, file.bytes())?;
+            store.keep(&name, file.bytes())?;
         }
     }
 }
@@ -536,15 +538,12 @@ fn claim_store(store: &mut LockedStore<'_>, pinned: &Signed<Root>, rules: &Rules
     // What is no root, signed as it demands itself, is damage: whoever claims the store next mends it.
     let owner = store.read(PINNED, limit)?.filter(|bytes| Roots::pin(bytes, rules.clone()).is_ok());
     match owner {
-        None => Ok(store.write(PINNED, pinned.bytes())?),
+        None => Ok(store.keep(PINNED, pinned.bytes())?),
         Some(owner) if same(&owner) => Ok(()),
         Some(_) if store.read(&stored_root(pinned.version()), limit)?.is_some_and(|member| same(&member)) => Ok(()),
         Some(_) => Err(Undecided::OtherStore(store.describe(PINNED)).into()),
     }
 }
-
-/// So many new roots of one refresh are on disk before the next is asked for.
-const SYNCED_ROOTS: u32 = 16;
 
 /// The root that was pinned when the store was first used.
 const PINNED: &str = "pinned";

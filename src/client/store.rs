@@ -6,12 +6,13 @@
 //!
 //! Rules:
 //! - Nothing in it is believed. The client verifies all of it again on load, so a damaged store costs a download and no more.
-//! - Files are replaced whole: written beside, synced, renamed, and the folder synced. Killed at any instant, a file is old or new.
-//!   Of a long chain of roots, those in its middle are not synced: each takes as long as to check its signatures.
+//! - Files are replaced whole: written beside, and renamed. Killed at any instant, a file is old or new.
+//! - What guards, so that nothing older is trusted later (root, timestamp, snapshot, clock), is old or new if the machine itself stops, too: it is synced before
+//!   it is renamed, and a refresh ends when the folder is synced. All else can be fetched again, and waits for no disk.
 //! - It can be touched only while its lock is held ([`LockedStore`]), by one process at a time: else a slow process could lower the floor
 //!   against rollback that a faster one has raised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -129,7 +130,7 @@ impl Store {
                 create_folder(path)?;
                 let lock = lock_file(path, wait)?;
                 remove_leftovers(path);
-                Ok(LockedStore(Locked::Folder { path, _lock: lock }))
+                Ok(LockedStore(Locked::Folder { path, _lock: lock, unsettled: BTreeSet::new() }))
             }
         }
     }
@@ -144,9 +145,18 @@ enum Locked<'s> {
     Folder {
         path: &'s Path,
         _lock: File,
+        /// Folders with new names in them that may not be on disk yet.
+        unsettled: BTreeSet<PathBuf>,
     },
     /// And the folder of which it is a copy.
     Memory(MutexGuard<'s, Files>, Option<&'s Path>),
+}
+
+/// Also where a refresh stopped halfway: what it had trusted until then guards from now on.
+impl Drop for LockedStore<'_> {
+    fn drop(&mut self) {
+        let _a_refresh_that_succeeds_has_waited_for_it = self.settle();
+    }
 }
 
 impl LockedStore<'_> {
@@ -202,14 +212,18 @@ impl LockedStore<'_> {
                 files.insert(name.to_owned(), bytes.to_vec());
                 Ok(())
             }
-            Locked::Folder { path, .. } => {
+            Locked::Folder { path, unsettled, .. } => {
                 let path = path.join(name);
-                if holds(&path, bytes).unwrap_or(false) { Ok(()) } else { replace(&path, bytes, Lasts::Now) }
+                if !holds(&path, bytes).unwrap_or(false) {
+                    replace(&path, bytes, Lasts::Now)?;
+                    unsettled.extend(path.parent().map(Path::to_path_buf));
+                }
+                Ok(())
             }
         }
     }
 
-    /// The same for a file that can be fetched again and guards nothing. Killed at any instant it is old or new as well; but if the machine itself
+    /// The same for a file that guards nothing: it can be fetched again. Killed at any instant it is old or new as well; but if the machine itself
     /// stops soon after, it may be lost.
     ///
     /// # Errors
@@ -218,8 +232,25 @@ impl LockedStore<'_> {
     pub(super) fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         match &self.0 {
             Locked::Memory(..) => self.write(name, bytes),
-            Locked::Folder { path, .. } => replace(&path.join(name), bytes, Lasts::InAWhile),
+            Locked::Folder { path, .. } => {
+                let path = path.join(name);
+                if holds(&path, bytes).unwrap_or(false) { Ok(()) } else { replace(&path, bytes, Lasts::InAWhile) }
+            }
         }
+    }
+
+    /// Waits until what was written is on disk under its name. Until then a machine that stops may come back with what was there before, whole.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        if let Locked::Folder { unsettled, .. } = &mut self.0 {
+            for folder in std::mem::take(unsettled) {
+                sync_folder(&folder)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a file, if it is there.
@@ -233,7 +264,7 @@ impl LockedStore<'_> {
             Locked::Folder { path, .. } => {
                 let path = path.join(name);
                 match fs::remove_file(&path) {
-                    Ok(()) => sync_folder_of(&path)?,
+                    Ok(()) => path.parent().map_or(Ok(()), sync_folder)?,
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(source) => return Err(failed("remove", &path, source)),
                 }
@@ -375,19 +406,16 @@ fn replace(path: &Path, bytes: &[u8], lasts: Lasts) -> Result<(), StoreError> {
         file.write_all(bytes)?;
         if lasts == Lasts::Now { file.sync_all() } else { Ok(()) }
     });
-    if let Err(source) = written.and_then(|()| fs::rename(&temporary, path)) {
+    written.and_then(|()| fs::rename(&temporary, path)).map_err(|source| {
         let _the_cause_is_what_matters = fs::remove_file(&temporary);
-        return Err(failed("write", path, source));
-    }
-    if lasts == Lasts::Now { sync_folder_of(path) } else { Ok(()) }
+        failed("write", path, source)
+    })
 }
 
 /// A rename lasts only once its folder is on disk.
-fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
+fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     #[cfg(unix)]
-    if let Some(folder) = path.parent() {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| failed("sync", folder, source))?;
-    }
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| failed("sync", folder, source))?;
     Ok(())
 }
 
