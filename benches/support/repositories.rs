@@ -178,6 +178,7 @@ impl Plan {
             Layout::Bins { bits, succinct } => (self.put_bins(folder, bits, edition), put_top(folder, bits, succinct)),
         };
         repo.signed("snapshot")["version"] = json!(edition);
+        repo.signed("snapshot")["meta"] = json!({});
         let meta = |text: &mut String| write!(text, "{bins}\"targets.json\":{top}").unwrap();
         let signed = fill(&canonical(repo.signed("snapshot")), "\"meta\":{", bins.len(), meta);
         let snapshot = put_signed(folder, &format!("{edition}.snapshot"), &signed, SNAPSHOT, edition);
