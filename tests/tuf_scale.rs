@@ -181,3 +181,58 @@ fn the_signatures_of_a_long_file_count_as_those_of_a_short_one() {
         }
     }
 }
+
+/// What is read of a target counts, whatever its form. One that was read and could not be built would be taken for one that is not there, and a role of
+/// lower priority asked in its place.
+#[test]
+fn a_target_that_is_accepted_can_be_looked_up() {
+    for (zeros, expected) in [(20_000, Ok(())), (30_000, Err("metadata-malformed"))] {
+        for form in [serde_json::to_string, serde_json::to_string_pretty] {
+            let mut repo = Repo::new();
+            repo.target("targets", "z", b"abc");
+            repo.signed("targets")["targets"]["z"]["custom"] = vec![0; zeros].into();
+            repo.write();
+            let file: Value = serde_json::from_slice(&repo.files["metadata/1.targets.json"]).unwrap();
+            repo.files.insert("metadata/1.targets.json".to_owned(), form(&file).unwrap().into_bytes());
+            let client = client(&repo, Store::in_memory());
+            let looked_up = client.refresh().map(|mut session| {
+                assert_eq!(session.find("z").unwrap().unwrap().file().length(), 3);
+                assert_eq!(session.trusted().targets().targets().count(), 1);
+            });
+            let expected = if form(&file).unwrap().len() > 200_000 { Ok(()) } else { expected };
+            assert_eq!(looked_up.map_err(|e| code(&e)), expected, "{zeros}");
+        }
+    }
+}
+
+/// Nothing else of a file is trusted because parts of it are read as they pass.
+#[test]
+fn parts_that_pass_are_held_to_what_is_asked_of_all_metadata() {
+    let mut repo = Repo::new();
+    repo.delegate("targets", "team", &["app/*"], &[NEW], false).target("team", "app/a", b"abc").write();
+    let cases: &[(&str, &str, &str, &str, Result<(), &str>)] = &[
+        ("as it is", "targets", "\"roles\":[", "\"roles\":[", Ok(())),
+        ("roles that are none", "targets", "\"roles\":[", "\"roles\":[0,", Err("metadata-malformed")),
+        ("roles twice", "targets", "\"roles\":[", "\"roles\":[],\"roles\":[", Err("metadata-malformed")),
+        ("delegations twice", "targets", "\"delegations\":{", "\"delegations\":{},\"delegations\":{", Err("metadata-malformed")),
+        ("a role twice", "targets", "\"roles\":[{", "\"roles\":[{\"keyids\":[],\"name\":\"team\",\"paths\":[],\"terminating\":false,\"threshold\":1},{", Err("metadata-malformed")),
+        ("roles as an object", "targets", "\"roles\":[", "\"roles\":{},\"Roles\":[", Err("metadata-malformed")),
+        ("meta twice", "snapshot", "\"meta\":{", "\"meta\":{},\"meta\":{", Err("metadata-malformed")),
+        ("a file twice", "snapshot", "\"meta\":{", "\"meta\":{\"team.json\":{\"version\":1},", Err("metadata-malformed")),
+        ("a file that is none", "snapshot", "\"meta\":{", "\"meta\":{\"a.json\":1,", Err("metadata-malformed")),
+        ("meta as an array", "snapshot", "\"meta\":{", "\"meta\":[],\"Meta\":{", Err("metadata-malformed")),
+        ("one more file", "snapshot", "\"meta\":{", "\"meta\":{\"a.json\":{\"version\":1},", Err("metadata-threshold")),
+        ("deep", "snapshot", "\"meta\":{", &format!("\"meta\":{{\"a.json\":{}{},", "[".repeat(200), "]".repeat(200)), Err("metadata-malformed")),
+    ];
+    for (name, role, from, to, expected) in cases {
+        let mut repo = repo.clone();
+        let file = format!("metadata/1.{role}.json");
+        let value: Value = serde_json::from_slice(&repo.files[&file]).unwrap();
+        let text = canonical(&value);
+        assert!(text.contains(from), "{name}");
+        repo.files.insert(file, text.replacen(from, to, 1).into_bytes());
+        let client = client(&repo, Store::in_memory());
+        let got = client.refresh().map(|mut session| drop(session.find("app/a").unwrap().unwrap()));
+        assert_eq!(got.map_err(|e| code(&e)), *expected, "{name}");
+    }
+}

@@ -920,4 +920,10 @@ fn a_role_that_is_listed_as_too_long_is_not_asked_for() {
         assert_eq!(client.refresh().map(drop).map_err(|e| code(&e)), expected, "{listed}");
         assert_eq!(client.source().take_requests(), asked, "{listed}");
     }
+    // Where no length is listed, only what comes counts.
+    repo.lists_hashes = false;
+    repo.write();
+    let mut limits = MetadataLimits::default();
+    limits.listed = targets;
+    client(&repo, Store::in_memory()).with_limits(limits).refresh().unwrap();
 }

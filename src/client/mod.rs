@@ -233,6 +233,7 @@ impl<S: Source> Client<S> {
         } else if seen <= found {
             store.keep("root.json", roots.root().bytes())?;
         }
+        forget_what_is_due(store, found)?; // 5.3.11
         newer?;
         if seen > found {
             let what = "version".to_owned();
@@ -256,11 +257,6 @@ impl<S: Source> Client<S> {
                 break;
             }
         }
-        // Left behind by a process that was stopped between storing a root and forgetting what its old keys had signed.
-        let due = store.read(FORGET, 20)?.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<u64>().ok());
-        if due.is_some_and(|version| version <= roots.root().version()) {
-            forget_signed_by_old_keys(store)?;
-        }
         Ok(())
     }
 
@@ -273,15 +269,11 @@ impl<S: Source> Client<S> {
             };
             // A root that was seen before is followed again where the stored chain is damaged. What is remembered is younger than
             // it then, and was signed by the keys that it left.
-            let forget = roots.rotate(&bytes)? == Rotation::Forget && version > seen;
-            if forget {
+            if roots.rotate(&bytes)? == Rotation::Forget && version > seen {
                 store.write(FORGET, version.to_string().as_bytes())?;
                 store.settle()?;
             }
             store.keep(&stored_root(version), &bytes)?; // 5.3.8
-            if forget {
-                forget_signed_by_old_keys(store)?; // 5.3.11
-            }
         }
         let next = format!("{}.root.json", roots.next_version()?);
         match self.fetch_metadata(&next, self.limits.root)? {
@@ -573,7 +565,14 @@ fn stored_role(role: &RoleName) -> Option<String> {
     (name.len() <= 200 && !top.iter().any(is_taken)).then_some(name)
 }
 
-fn forget_signed_by_old_keys(store: &mut LockedStore<'_>) -> Result<(), StoreError> {
+/// Forgets what keys have signed that a root up to `found` took away [TUF 5.3.11]: in this refresh, or in one that was stopped before it came to that.
+fn forget_what_is_due(store: &mut LockedStore<'_>, found: u64) -> Result<(), StoreError> {
+    let due = store.read(FORGET, 20)?.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<u64>().ok());
+    if due.is_none_or(|version| version > found) {
+        return Ok(());
+    }
+    // That there is this root has to be on disk first. Else a machine that stops could come back without the floor, and without knowing that the root is hidden.
+    store.settle()?;
     store.remove("timestamp.json")?;
     store.remove("snapshot.json")?;
     store.remove(FORGET)

@@ -128,9 +128,9 @@ pub fn parse(bytes: &[u8]) -> Result<Value<'_>, Error> {
     Reading::of(bytes).document::<Unshaped>(&[])
 }
 
-/// Reads the value at the start of `bytes`, whatever follows it.
-pub(super) fn first_value(bytes: &[u8]) -> Result<Value<'_>, Error> {
-    let reading = Reading::of(bytes);
+/// Reads the value at the start of `bytes`, a part of a document of `length` bytes, whatever follows it.
+pub(super) fn first_value(bytes: &[u8], length: usize) -> Result<Value<'_>, Error> {
+    let reading = Reading { bytes, ..Reading::allowing(length) };
     reading.seed::<Unshaped>(&[]).again(bytes)
 }
 
@@ -233,9 +233,14 @@ pub(super) struct Reading<'d> {
 
 impl<'d> Reading<'d> {
     fn of(bytes: &'d [u8]) -> Self {
-        let most = DENSE_FREE.saturating_add(bytes.len() / BYTES_PER_VALUE);
+        Self { bytes, ..Self::allowing(bytes.len()) }
+    }
+
+    /// With as many values as a document of `length` bytes may have.
+    fn allowing(length: usize) -> Self {
+        let most = DENSE_FREE.saturating_add(length / BYTES_PER_VALUE);
         Self {
-            bytes,
+            bytes: &[],
             most,
             left: Cell::new(most),
             fault: Cell::new(None),
@@ -282,6 +287,11 @@ impl<'d> Reading<'d> {
             (Some(before), Some(after)) if start < end => is_tight(before) && is_tight(after),
             _ => is_tight(document),
         }
+    }
+
+    /// How many more values there may be.
+    pub(super) fn left(&self) -> &Cell<usize> {
+        &self.left
     }
 
     pub(super) fn is_out_of_order(&self) {
@@ -331,7 +341,7 @@ impl<M> Copy for Seed<'_, '_, M> {}
 impl<'r, 'd, M: Member> Seed<'r, 'd, M> {
     fn deeper<E: de::Error>(self) -> Result<Self, E> {
         match self.depth.checked_sub(1) {
-            Some(depth) => Ok(Self { depth, parts: &[], ..self }),
+            Some(depth) => Ok(Self { depth, parts: &[], stays: true, ..self }),
             None => self.reading.fail(Error::Depth),
         }
     }

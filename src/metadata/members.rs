@@ -8,6 +8,7 @@
 //!   full, and dropped, so the two never differ in what they accept; being plain only saves time.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ pub(super) trait Member {
     /// Whether the JSON value at the start of `text` is of the plain form: an object of the shape that [`check`](Self::check) wants, with
     /// members in the order of their keys at every level, integers alone, no escapes in any string and no more than `depth` levels.
     ///
-    /// `false` decides nothing: the value is looked at in full then.
-    fn is_plain(depth: usize, text: &[u8]) -> bool;
+    /// Its values are taken from those that are `left`, as of any value that is read. `false` decides nothing: the value is looked at in full then.
+    fn is_plain(depth: usize, text: &[u8], left: &Cell<usize>) -> bool;
 
     /// The length of the value at the start of `text`, if that is of the plain form and canonical, and its bytes tell so. `None` decides nothing.
     fn usual(text: &[u8]) -> Option<usize>;
@@ -36,7 +37,7 @@ pub(super) trait Member {
 pub(super) enum Unshaped {}
 
 impl Member for Unshaped {
-    fn is_plain(_: usize, _: &[u8]) -> bool {
+    fn is_plain(_: usize, _: &[u8], _: &Cell<usize>) -> bool {
         false
     }
 
@@ -84,9 +85,11 @@ impl Members {
                     let text = value_at(document, place, key.len());
                     let usual = M::usual(text);
                     tight.add(document, place, text, usual);
-                    if usual.is_some() || M::is_plain(seed.depth(), text) {
+                    let left = reading.left().get();
+                    if usual.is_some() || M::is_plain(seed.depth(), text, reading.left()) {
                         Ok(())
                     } else {
+                        reading.left().set(left);
                         members.plain = false;
                         seed.again(text).and_then(|value| check::<M>(path, &key, &value))
                     }
@@ -190,7 +193,7 @@ impl Members {
 
     /// The member whose key is at `place`. It was read once, so it can be read again.
     fn build(&self, place: u32) -> Option<Value<'_>> {
-        json::first_value(value_at(&self.document, place, key_at(&self.document, place).len())).ok()
+        json::first_value(value_at(&self.document, place, key_at(&self.document, place).len()), self.document.len()).ok()
     }
 }
 

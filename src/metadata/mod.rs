@@ -244,7 +244,9 @@ impl<T: Role> Unverified<T> {
         let role = T::read(signed, parts, limits)?;
 
         let signatures = Signatures::read(document.field("signatures")?, limits)?;
-        let message = match Message::in_file(&json, &bytes)? {
+        let in_file = Message::in_file(&json, &bytes)?;
+        drop(json);
+        let message = match in_file {
             Some(message) => message,
             // The file is read a second time: hardly any that is not canonical has parts worth it.
             None => Message::built(&T::whole_document(&bytes)?)?,

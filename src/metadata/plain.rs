@@ -5,13 +5,16 @@
 //!
 //! It is never more lenient than [`super::roles::TargetFile`] and [`super::json`]: what it says no to is read by these, which decide.
 
+use std::cell::Cell;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Whether the value at the start of `text`, which is JSON, is a `TARGETS` entry [TUF 4.5] of the plain form with at most `depth` levels.
-pub(super) fn is_target_file(depth: usize, text: &[u8]) -> bool {
-    let read = |mut reader| Plain { expected: Expected::TargetFile, depth }.deserialize(&mut reader);
+/// Whether the value at the start of `text`, which is JSON, is a `TARGETS` entry [TUF 4.5] of the plain form with at most `depth` levels, and no more
+/// values than are `left`.
+pub(super) fn is_target_file(depth: usize, text: &[u8], left: &Cell<usize>) -> bool {
+    let read = |mut reader| Plain { expected: Expected::TargetFile, depth, left }.deserialize(&mut reader);
     read(serde_json::Deserializer::from_slice(text)).unwrap_or(false)
 }
 
@@ -50,12 +53,13 @@ enum Expected {
 }
 
 #[derive(Clone, Copy)]
-struct Plain {
+struct Plain<'l> {
     expected: Expected,
     depth: usize,
+    left: &'l Cell<usize>,
 }
 
-impl Plain {
+impl Plain<'_> {
     /// Not plain; but what is read has to be read to its end.
     fn ignore<'de, A: MapAccess<'de>>(mut map: A) -> Result<bool, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -75,15 +79,20 @@ impl Plain {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Plain {
+impl<'de> DeserializeSeed<'de> for Plain<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<bool, D::Error> {
+        let Some(left) = self.left.get().checked_sub(1) else {
+            IgnoredAny::deserialize(reader)?;
+            return Ok(false);
+        };
+        self.left.set(left);
         reader.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Plain {
+impl<'de> Visitor<'de> for Plain<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,7 +134,7 @@ impl<'de> Visitor<'de> for Plain {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<bool, A::Error> {
-        let inner = self.depth.checked_sub(1).map(|depth| Self { expected: Expected::Any, depth });
+        let inner = self.depth.checked_sub(1).map(|depth| Self { expected: Expected::Any, depth, ..self });
         if let Some(inner) = inner.filter(|_| self.expected == Expected::Any) {
             let mut plain = true;
             while let Some(item) = seq.next_element_seed(inner)? {
@@ -147,7 +156,7 @@ impl<'de> Visitor<'de> for Plain {
         while let Some(key) = map.next_key_seed(PlainKey)? {
             let in_order = key > before;
             let expected = key.map_or(Expected::Any, |key| self.member(key));
-            plain &= in_order & map.next_value_seed(Self { expected, depth })?;
+            plain &= in_order & map.next_value_seed(Self { expected, depth, ..self })?;
             hashes |= expected == Expected::Hashes;
             length |= expected == Expected::Unsigned;
             before = key;
@@ -196,11 +205,15 @@ mod tests {
     use crate::metadata::members::Member;
     use crate::metadata::roles::TargetFile;
 
+    fn read(text: &[u8]) -> bool {
+        is_target_file(JSON_DEPTH, text, &Cell::new(1000))
+    }
+
     /// As [`Member`] has it: by its bytes, or read.
     fn is_plain(text: &[u8]) -> bool {
         let usual = usual_target_file(text);
-        assert!(usual.is_none_or(|length| length == text.len() && is_target_file(JSON_DEPTH, text)));
-        is_target_file(JSON_DEPTH, text)
+        assert!(usual.is_none_or(|length| length == text.len() && read(text)));
+        read(text)
     }
 
     /// Whether the strict reader and the format accept it, and it is canonical but for white space.

@@ -1,7 +1,7 @@
 //! The four formats of role file [TUF 4.3 to 4.6].
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -329,8 +329,8 @@ fn targets_in(file: &Arc<Vec<u8>>) -> Part<'_> {
 }
 
 impl Member for TargetFile {
-    fn is_plain(depth: usize, text: &[u8]) -> bool {
-        plain::is_target_file(depth, text)
+    fn is_plain(depth: usize, text: &[u8], left: &Cell<usize>) -> bool {
+        plain::is_target_file(depth, text, left)
     }
 
     fn usual(text: &[u8]) -> Option<usize> {
