@@ -214,15 +214,39 @@ fn parts_that_pass_are_held_to_what_is_asked_of_all_metadata() {
         ("as it is", "targets", "\"roles\":[", "\"roles\":[", Ok(())),
         ("roles that are none", "targets", "\"roles\":[", "\"roles\":[0,", Err("metadata-malformed")),
         ("roles twice", "targets", "\"roles\":[", "\"roles\":[],\"roles\":[", Err("metadata-malformed")),
-        ("delegations twice", "targets", "\"delegations\":{", "\"delegations\":{},\"delegations\":{", Err("metadata-malformed")),
-        ("a role twice", "targets", "\"roles\":[{", "\"roles\":[{\"keyids\":[],\"name\":\"team\",\"paths\":[],\"terminating\":false,\"threshold\":1},{", Err("metadata-malformed")),
+        (
+            "delegations twice",
+            "targets",
+            "\"delegations\":{",
+            "\"delegations\":{},\"delegations\":{",
+            Err("metadata-malformed"),
+        ),
+        (
+            "a role twice",
+            "targets",
+            "\"roles\":[{",
+            "\"roles\":[{\"keyids\":[],\"name\":\"team\",\"paths\":[],\"terminating\":false,\"threshold\":1},{",
+            Err("metadata-malformed"),
+        ),
         ("roles as an object", "targets", "\"roles\":[", "\"roles\":{},\"Roles\":[", Err("metadata-malformed")),
         ("meta twice", "snapshot", "\"meta\":{", "\"meta\":{},\"meta\":{", Err("metadata-malformed")),
-        ("a file twice", "snapshot", "\"meta\":{", "\"meta\":{\"team.json\":{\"version\":1},", Err("metadata-malformed")),
+        (
+            "a file twice",
+            "snapshot",
+            "\"meta\":{",
+            "\"meta\":{\"team.json\":{\"version\":1},",
+            Err("metadata-malformed"),
+        ),
         ("a file that is none", "snapshot", "\"meta\":{", "\"meta\":{\"a.json\":1,", Err("metadata-malformed")),
         ("meta as an array", "snapshot", "\"meta\":{", "\"meta\":[],\"Meta\":{", Err("metadata-malformed")),
         ("one more file", "snapshot", "\"meta\":{", "\"meta\":{\"a.json\":{\"version\":1},", Err("metadata-threshold")),
-        ("deep", "snapshot", "\"meta\":{", &format!("\"meta\":{{\"a.json\":{}{},", "[".repeat(200), "]".repeat(200)), Err("metadata-malformed")),
+        (
+            "deep",
+            "snapshot",
+            "\"meta\":{",
+            &format!("\"meta\":{{\"a.json\":{}{},", "[".repeat(200), "]".repeat(200)),
+            Err("metadata-malformed"),
+        ),
     ];
     for (name, role, from, to, expected) in cases {
         let mut repo = repo.clone();

@@ -193,7 +193,8 @@ impl Members {
 
     /// The member whose key is at `place`. It was read once, so it can be read again.
     fn build(&self, place: u32) -> Option<Value<'_>> {
-        json::first_value(value_at(&self.document, place, key_at(&self.document, place).len()), self.document.len()).ok()
+        json::first_value(value_at(&self.document, place, key_at(&self.document, place).len()), self.document.len())
+            .ok()
     }
 }
 

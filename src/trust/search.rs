@@ -26,12 +26,7 @@ impl RoleRequest {
     pub(super) fn new(role: RoleName, listed: &MetaFile, unlisted: u64, limits: &MetadataLimits) -> Self {
         let is_acceptable = listed.length().is_none_or(|length| length <= limits.listed);
         let length = listed.length().unwrap_or(unlisted);
-        Self {
-            role,
-            version: listed.version(),
-            limit: length.min(limits.listed),
-            is_acceptable,
-        }
+        Self { role, version: listed.version(), limit: length.min(limits.listed), is_acceptable }
     }
 
     /// The role.
