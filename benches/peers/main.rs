@@ -1,4 +1,4 @@
-//! plimsoll beside its peers, whole processes in one run: `cargo bench --bench peers [-- [--quick] [--runs N] [--sweep] [FILTER...]]`.
+//! plimsoll beside its peers, whole processes in one run: `cargo bench --bench peers [-- [--quick] [--runs N] [--sweep] [--without NAME]... [FILTER...]]`.
 //!
 //! Prints Markdown: the machine, the versions, a table for each group of scenarios, and which goals are met. What is missing on a machine is
 //! named in the tables as skipped; with `PLIMSOLL_REQUIRE_TOOLS=1` it fails.
@@ -6,6 +6,7 @@
 //! - `--runs N`: rounds, by default 5. In a round each contender of a scenario runs once; the next round begins with another. Tables have medians.
 //! - `--quick`: small sizes and one round, to see that the comparison still works.
 //! - `--sweep`: smaller sizes besides, to see from where on a difference is one.
+//! - `--without NAME`: none of the programs whose names begin so: `podman load` alone takes half of the time.
 //! - `FILTER`: only scenarios whose group and name (`archives: classic, 4 layers`) have one of these words in them.
 //!
 //! Archives and repositories are made below the target directory, in `tmp/peers` (5 GB), and kept. So are the programs that are built for this.
@@ -52,6 +53,7 @@ struct Setting {
     sweep: bool,
     runs: usize,
     filters: Vec<String>,
+    without: Vec<String>,
     /// Where fixtures are kept.
     fixtures: PathBuf,
     /// What a run may empty.
@@ -92,12 +94,14 @@ impl Setting {
     fn parse(mut words: impl Iterator<Item = String>) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers");
         let (fixtures, scratch) = (folder.join("fixtures"), folder.join("scratch"));
-        let mut setting = Self { quick: false, sweep: false, runs: 0, filters: Vec::new(), fixtures, scratch };
+        let mut setting =
+            Self { quick: false, sweep: false, runs: 0, filters: Vec::new(), without: Vec::new(), fixtures, scratch };
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--quick" => setting.quick = true,
                 "--sweep" => setting.sweep = true,
                 "--runs" => setting.runs = words.next().and_then(|n| n.parse().ok()).expect("--runs wants a number"),
+                "--without" => setting.without.push(words.next().expect("--without wants a name")),
                 // From cargo.
                 "--bench" => {}
                 option if option.starts_with('-') => panic!("no such option: {option}"),
@@ -121,7 +125,8 @@ fn run_group(group: &str, planned: Vec<Planned>, setting: &Setting, server: Opti
     let mut table = race::table(server.is_some());
     let (mut goals, mut are_met, mut count) = (Vec::new(), true, 0);
     for Planned { name, make } in planned.into_iter().filter(|planned| setting.wants(group, &planned.name)) {
-        let scenario = make(&name);
+        let mut scenario = make(&name);
+        scenario.leave_out(&setting.without);
         let outcomes = scenario.race(setting.runs, server);
         race::add_rows(&mut table, &scenario, &outcomes, setting.runs);
         for goal in scenario.goals.iter().filter(|goal| goal.is_exact() || !setting.quick) {

@@ -53,6 +53,11 @@ impl Scenario {
         }
     }
 
+    /// Without those whose names begin so.
+    pub(crate) fn leave_out(&mut self, names: &[String]) {
+        self.contenders.retain(|it| !names.iter().any(|name| it.name.starts_with(name.as_str())));
+    }
+
     /// Runs all contenders `rounds` times.
     pub(crate) fn race(&self, rounds: usize, server: Option<&Server>) -> Vec<Outcome> {
         let mut runs: Vec<Vec<Measured>> = self.contenders.iter().map(|_| Vec::new()).collect();
