@@ -28,7 +28,8 @@ pub(crate) enum Form {
     Zstd,
 }
 
-/// The folder of a fixture below `folder`, made if it is not there. `what` says all of it: `flat 1000`, `archive gzip 200,300`.
+/// The folder of a fixture below `folder`, made if it is not there. `what` says all of it: `flat 1000`, `archive gzip 200,300`, `archive
+/// classic 100x10`.
 pub(crate) fn folder(folder: &Path, what: &str) -> PathBuf {
     // A hundred layers are more than a file name may say.
     let mut name = what.replace([' ', ','], "-");
@@ -84,7 +85,11 @@ pub(crate) fn make_if_asked() {
                 "gzip" => Form::Gzip,
                 _ => Form::Zstd,
             };
-            archive(folder, form, &sizes.split(',').map(|size| size.parse().unwrap()).collect::<Vec<_>>());
+            let sizes = match sizes.split_once('x') {
+                Some((count, size)) => vec![size.parse().unwrap(); number(count)],
+                None => sizes.split(',').map(|size| size.parse().unwrap()).collect(),
+            };
+            archive(folder, form, &sizes);
         }
         _ => panic!("{words:?}"),
     }

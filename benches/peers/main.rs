@@ -82,10 +82,14 @@ fn main() -> ExitCode {
     for line in tools::machine().into_iter().chain(tools::versions()) {
         println!("- {line}");
     }
-    println!("- medians of {} rounds; archives hold files of {}\n", setting.runs, layers::SOURCES.join(", "));
-    let mut are_met = run_group("archives", archives::scenarios(&setting), &setting, None);
-    are_met &= run_group("metadata", metadata::scenarios(&setting, &server), &setting, Some(&server));
-    are_met &= run_group("start-up", startup::scenarios(&setting), &setting, None);
+    println!(
+        "- medians of {} rounds, the highest of the peaks; archives hold files of {}\n",
+        setting.runs,
+        layers::SOURCES.join(", ")
+    );
+    let mut are_met = run_group("archives", archives::NOTE, archives::scenarios(&setting), &setting, None);
+    are_met &= run_group("metadata", metadata::NOTE, metadata::scenarios(&setting, &server), &setting, Some(&server));
+    are_met &= run_group("start-up", startup::NOTE, startup::scenarios(&setting), &setting, None);
     fixtures::emptied(&setting.scratch);
     if are_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -121,7 +125,7 @@ impl Setting {
 }
 
 /// Runs a group and prints it. False if it misses a goal that no machine has a part in.
-fn run_group(group: &str, planned: Vec<Planned>, setting: &Setting, server: Option<&Server>) -> bool {
+fn run_group(group: &str, note: &str, planned: Vec<Planned>, setting: &Setting, server: Option<&Server>) -> bool {
     let mut table = race::table(server.is_some());
     let (mut goals, mut are_met, mut count) = (Vec::new(), true, 0);
     for Planned { name, make } in planned.into_iter().filter(|planned| setting.wants(group, &planned.name)) {
@@ -142,7 +146,7 @@ fn run_group(group: &str, planned: Vec<Planned>, setting: &Setting, server: Opti
         count += 1;
     }
     if count > 0 {
-        println!("## {}{}\n\n{table}", group[..1].to_uppercase(), &group[1..]);
+        println!("## {}{}\n\n{note}\n\n{table}", group[..1].to_uppercase(), &group[1..]);
         goals.iter().for_each(|goal| println!("{goal}"));
         if setting.quick {
             println!("- goals of time and memory are for full sizes, and not judged here");

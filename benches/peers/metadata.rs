@@ -14,6 +14,10 @@ use crate::support::image::Image;
 use crate::tools::{python, source_tree, tough, tuf_client};
 use crate::{Planned, Setting};
 
+/// What a reader of the table must know.
+pub(crate) const NOTE: &str =
+    "All begin with nothing but the pinned root, and ask the same server. tough waits 100 ms before each request.";
+
 const PYTHON_TUF: &str = "python-tuf";
 /// tough reads every delegated role, and waits 100 ms before each.
 const MOST_BINS_FOR_TOUGH: usize = 256;

@@ -8,6 +8,9 @@ use crate::race::{Contender, Scenario};
 use crate::tools::{plimsoll, program};
 use crate::{Planned, Setting};
 
+/// What a reader of the table must know.
+pub(crate) const NOTE: &str = "Each does its own work: not a comparison of equals, but of what a call costs.";
+
 pub(crate) fn scenarios(setting: &Setting) -> Vec<Planned> {
     let (fixtures, scratch) = (setting.fixtures.clone(), setting.scratch.clone());
     vec![Planned::new("start-up, tiny image".to_owned(), move |name| {

@@ -7,7 +7,6 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::Write;
 use std::process::{Command, ExitStatus, Stdio, exit};
 use std::time::{Duration, Instant};
 
@@ -87,7 +86,7 @@ pub fn gauge_if_asked() {
     let status = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display())).wait().unwrap();
     let wall = start.elapsed();
     let (cpu, peak) = usage_of_children();
-    writeln!(std::io::stdout(), "\n{GAUGE} {} {} {peak}", wall.as_micros(), cpu.as_micros()).unwrap();
+    println!("\n{GAUGE} {} {} {peak}", wall.as_micros(), cpu.as_micros());
     exit(status.code().unwrap_or(255));
 }
 

@@ -23,7 +23,12 @@ fn main() -> Result<(), Error> {
     let root = fs::read(root)?;
     let loader = RepositoryLoader::new(&root, metadata.parse()?, targets.parse()?)
         .transport(HttpTransport::default())
-        .limits(Limits { max_root_updates: 2048, max_snapshot_size: 1 << 30, max_targets_size: 1 << 30, ..Limits::default() })
+        .limits(Limits {
+            max_root_updates: 2048,
+            max_snapshot_size: 1 << 30,
+            max_targets_size: 1 << 30,
+            ..Limits::default()
+        })
         .datastore(datastore);
     let bytes = tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(fetch(loader, target))?;
     Ok(fs::write(Path::new(file), bytes)?)
