@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::layers::{Files, Hashed, compress, hashed};
 use crate::repositories::{self, Plan};
 use crate::support::image::{self, NAME, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
-use crate::support::repo::{Repo, Signer, sha256};
+use crate::support::repo::{Repo, Signer};
 
 /// The first argument of a process that makes one.
 const MAKE: &str = "--make";
@@ -31,12 +31,7 @@ pub(crate) enum Form {
 /// The folder of a fixture below `folder`, made if it is not there. `what` says all of it: `flat 1000`, `archive gzip 200,300`, `archive
 /// classic 100x10`.
 pub(crate) fn folder(folder: &Path, what: &str) -> PathBuf {
-    // A hundred layers are more than a file name may say.
-    let mut name = what.replace([' ', ','], "-");
-    if name.len() > 60 {
-        name = format!("{}-{}", &name[..40], &sha256(what.as_bytes())[..16]);
-    }
-    let path = folder.join(name);
+    let path = folder.join(what.replace([' ', ','], "-"));
     if !path.exists() {
         eprintln!("making {}", path.display());
         let begun = path.with_extension("part");
