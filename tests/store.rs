@@ -3,6 +3,7 @@
 //! The promise: the next refresh works, and never trusts less or older than before.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests state what they expect")]
+#![allow(clippy::type_complexity, reason = "tables")]
 
 mod support;
 

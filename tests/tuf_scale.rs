@@ -6,6 +6,7 @@
     clippy::as_conversions,
     reason = "tests state what they expect"
 )]
+#![allow(clippy::type_complexity, reason = "tables")]
 
 mod support;
 

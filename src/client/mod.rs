@@ -269,7 +269,8 @@ impl<S: Source> Client<S> {
             };
             // A root that was seen before is followed again where the stored chain is damaged. What is remembered is younger than
             // it then, and was signed by the keys that it left.
-            if roots.rotate(&bytes)? == Rotation::Forget && version > seen {
+            // Of several such roots the first is noted: it is due as soon as one of them is reached.
+            if roots.rotate(&bytes)? == Rotation::Forget && version > seen && due_to_forget(store)?.is_none() {
                 store.write(FORGET, version.to_string().as_bytes())?;
                 store.settle()?;
             }
@@ -539,7 +540,7 @@ fn claim_store(store: &mut LockedStore<'_>, pinned: &Signed<Root>, rules: &Rules
 
 /// The root that was pinned when the store was first used.
 const PINNED: &str = "pinned";
-/// The version of the root that made a timestamp or snapshot worthless, until both are gone.
+/// The version of the first root that made a timestamp or snapshot worthless, until both are gone.
 const FORGET: &str = "forget";
 /// The highest time at which a refresh succeeded.
 const CLOCK: &str = "clock";
@@ -567,8 +568,7 @@ fn stored_role(role: &RoleName) -> Option<String> {
 
 /// Forgets what keys have signed that a root up to `found` took away [TUF 5.3.11]: in this refresh, or in one that was stopped before it came to that.
 fn forget_what_is_due(store: &mut LockedStore<'_>, found: u64) -> Result<(), StoreError> {
-    let due = store.read(FORGET, 20)?.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<u64>().ok());
-    if due.is_none_or(|version| version > found) {
+    if due_to_forget(store)?.is_none_or(|version| version > found) {
         return Ok(());
     }
     // That there is this root has to be on disk first. Else a machine that stops could come back without the floor, and without knowing that the root is hidden.
@@ -576,6 +576,11 @@ fn forget_what_is_due(store: &mut LockedStore<'_>, found: u64) -> Result<(), Sto
     store.remove("timestamp.json")?;
     store.remove("snapshot.json")?;
     store.remove(FORGET)
+}
+
+/// The version of a root whose being there makes what is remembered worthless.
+fn due_to_forget(store: &LockedStore<'_>) -> Result<Option<u64>, StoreError> {
+    Ok(store.read(FORGET, 20)?.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok()))
 }
 
 fn highest_time_seen(store: &LockedStore<'_>) -> Result<Option<DateTime<Utc>>, StoreError> {
