@@ -251,7 +251,6 @@ impl<T: Role> Unverified<T> {
             // The file is read a second time: hardly any that is not canonical has parts worth it.
             None => Message::built(&T::whole_document(&bytes)?)?,
         };
-        let bytes = Arc::clone(&bytes);
         Ok(Self { signed: Signed { role, version, expires, bytes }, signatures, message })
     }
 
