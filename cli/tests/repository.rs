@@ -190,3 +190,71 @@ fn what_guards_against_rollback_is_on_disk_before_the_verdict() {
     let calls = run();
     assert!(!calls.contains("sync(") && !calls.contains("rename"), "{calls}");
 }
+
+/// A root that takes the timestamp's key away makes what that key signed worthless [TUF 5.3.11]. That there is this root is on disk before anything is forgotten:
+/// else a machine that stops in between would have neither the floor nor the root.
+#[test]
+fn what_old_keys_signed_is_forgotten_only_when_the_new_root_is_on_disk() {
+    let required = std::env::var_os("PLIMSOLL_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    let answers = Command::new("strace").args(["-qq", "true"]).stderr(Stdio::null()).status();
+    if !answers.is_ok_and(|status| status.success()) {
+        assert!(!required, "no strace, or no right to use it");
+        eprintln!("skipped: no strace, or no right to use it");
+        return;
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("repository-forgets");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    fs::create_dir_all(&folder).unwrap();
+    let plimsoll = |line: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        let output = command.args(line.split(' ')).current_dir(&folder).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", text(&output.stderr));
+    };
+    let calls = || {
+        let mut command = Command::new("strace");
+        command.args([
+            "-f",
+            "-y",
+            "-qq",
+            "-e",
+            "trace=fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat",
+            "-o",
+            "calls",
+        ]);
+        command.arg(env!("CARGO_BIN_EXE_plimsoll")).args([
+            "verify",
+            &samples("good/app.tar"),
+            "--image",
+            "registry.example/team/app:1.4",
+        ]);
+        command.args(["--repository", "r", "--root", "r/metadata/1.root.json", "--store", "s"]);
+        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
+        // Nobody signed that image here: the refresh is what counts.
+        assert!(text(&output.stdout).contains("[image-not-signed]"), "{}", text(&output.stdout));
+        fs::read_to_string(folder.join("calls")).unwrap()
+    };
+    plimsoll("repository init --repository r --keys k");
+    calls();
+    plimsoll("key generate k/timestamp-2.pem");
+    plimsoll(
+        "repository rotate timestamp --remove k/timestamp.pub.pem --add k/timestamp-2.pem --repository r --keys k",
+    );
+    let calls = calls();
+    let calls: Vec<&str> = calls.lines().collect();
+    let first = |what: &[&str]| {
+        let place = calls.iter().position(|call| what.iter().all(|part| call.contains(part)));
+        place.unwrap_or_else(|| panic!("{what:?} is not among {calls:#?}"))
+    };
+    let synced = first(&["sync(", "/.new-root.json>"]);
+    let in_place = first(&["rename", "/root.json\""]);
+    let forgotten = first(&["unlink", "/timestamp.json\""]);
+    assert!(synced < in_place && in_place < forgotten, "{calls:#?}");
+    let settled = calls
+        .iter()
+        .skip(in_place)
+        .take(forgotten - in_place)
+        .any(|call| call.contains("sync(") && call.contains("/s>"));
+    assert!(settled, "{calls:#?}");
+}
