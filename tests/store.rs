@@ -35,18 +35,25 @@ fn refresh(repo: &Repo, store: &Path) -> Result<[u64; 4], &'static str> {
     Ok([t.root().version(), t.timestamp().version(), t.snapshot().version(), t.targets().version()])
 }
 
-/// All files of a store but the lock, by path.
+/// All files of a store but the lock, by name.
 fn contents(store: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
-    for folder in [store.to_path_buf(), store.join("roots")] {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_file() && path.file_name().unwrap() != "lock" {
-                files.insert(path.strip_prefix(store).unwrap().display().to_string(), fs::read(&path).unwrap());
-            }
+    for entry in fs::read_dir(store).into_iter().flatten().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        assert!(entry.path().is_file(), "{name}");
+        if name != "lock" {
+            files.insert(name, fs::read(entry.path()).unwrap());
         }
     }
     files
+}
+
+/// The roots that a store holds behind the pinned one, as its chain has them.
+fn chain<'r>(roots: impl IntoIterator<Item = (u64, &'r [u8])>) -> Vec<u8> {
+    let record = |(version, root): (u64, &[u8])| {
+        [format!("{version} {}\n", root.len()).as_bytes(), root, b"\n"].concat()
+    };
+    roots.into_iter().flat_map(record).collect()
 }
 
 fn restore(store: &Path, files: &BTreeMap<String, Vec<u8>>) {
@@ -78,11 +85,12 @@ fn it_holds_what_was_trusted_byte_for_byte() {
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["pinned", "root.json", "roots/2", "roots/3", "snapshot.json", "targets.json", "team.json", "timestamp.json"]
+        ["chain", "pinned", "root.json", "snapshot.json", "targets.json", "team.json", "timestamp.json"]
     );
+    let root = |version: u64| (version, repo.files[&format!("metadata/{version}.root.json")].as_slice());
+    assert_eq!(files["chain"], chain([root(2), root(3)]));
     for (local, remote) in [
         ("root.json", "3.root.json"),
-        ("roots/2", "2.root.json"),
         ("timestamp.json", "timestamp.json"),
         ("snapshot.json", "3.snapshot.json"),
         ("targets.json", "3.targets.json"),
@@ -188,7 +196,7 @@ fn a_lost_root_chain_does_not_hide_that_a_newer_root_was_seen() {
     let path = folder("lost_chain");
     let repo = aged();
     refresh(&repo, &path).unwrap();
-    fs::remove_dir_all(path.join("roots")).unwrap();
+    fs::remove_file(path.join("chain")).unwrap();
     // The mirror goes along with it and shows the first root only.
     let mut hidden = Repo::new();
     hidden.publish().publish().publish();
@@ -209,9 +217,9 @@ fn a_damaged_root_chain_takes_no_floor_away() {
     type Damage = fn(&mut BTreeMap<String, Vec<u8>>);
     let cases: &[(&str, Damage)] = &[
         ("as it is", |_| {}),
-        ("one bit", |f| f.get_mut("roots/2").unwrap()[100] ^= 1),
-        ("one root lost", |f| drop(f.remove("roots/2"))),
-        ("all but the newest lost", |f| f.retain(|name, _| !name.starts_with("roots/"))),
+        ("one bit", |f| f.get_mut("chain").unwrap()[100] ^= 1),
+        ("one root lost", |f| drop(f.get_mut("chain").unwrap().drain(..2000))),
+        ("all but the newest lost", |f| drop(f.remove("chain"))),
     ];
     for (name, damage) in cases {
         let mut state = files.clone();
@@ -279,7 +287,10 @@ fn killed_between_any_two_writes_it_is_as_before_or_as_after() {
         states.push(state);
     };
     push("forget", Some(&b"4".to_vec()));
-    push("roots/4", Some(&after["roots/4"]));
+    // It grows at its end, and may be cut there.
+    for end in [before["chain"].len() + 1, after["chain"].len() - 1, after["chain"].len()] {
+        push("chain", Some(&after["chain"][..end].to_vec()));
+    }
     push("timestamp.json", None);
     push("snapshot.json", None);
     push("forget", None);
@@ -310,7 +321,7 @@ fn a_rotation_that_was_cut_short_still_takes_the_floor_away() {
     let mut state = contents(&path);
     repo.signed("timestamp")["version"] = json!(2);
     repo.rotate("timestamp", &[TIMESTAMP]);
-    state.insert("roots/4".to_owned(), repo.files["metadata/4.root.json"].clone());
+    state.get_mut("chain").unwrap().extend(chain([(4, repo.files["metadata/4.root.json"].as_slice())]));
 
     restore(&path, &state);
     assert_eq!(refresh(&repo, &path), Err("metadata-rollback"), "without the marker the old floor stands");

@@ -114,12 +114,9 @@ fn measured(plan: &Plan, folder: &Path, listed: Option<u64>) -> Vec<Vec<String>>
 fn restore(from: &Path, to: &Path) {
     fs::remove_dir_all(to).ok();
     if from.exists() {
-        fs::create_dir_all(to.join("roots")).unwrap();
-        for below in ["", "roots"] {
-            let Ok(files) = fs::read_dir(from.join(below)) else { continue };
-            for file in files.flatten().filter(|file| file.path().is_file()) {
-                fs::copy(file.path(), to.join(below).join(file.file_name())).unwrap();
-            }
+        fs::create_dir_all(to).unwrap();
+        for file in fs::read_dir(from).unwrap().flatten().filter(|file| file.path().is_file()) {
+            fs::copy(file.path(), to.join(file.file_name())).unwrap();
         }
     }
 }

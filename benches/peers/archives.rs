@@ -176,7 +176,9 @@ pub(crate) fn assert_trusted(run: &Measured) {
 
 fn podman(folder: &Path, driver: &str) -> Command {
     let mut command = Command::new("podman");
-    command.arg("--root").arg(folder.join("root")).arg("--runroot").arg(folder.join("run"));
+    // It takes no long path for what it keeps while it runs.
+    let run = std::env::temp_dir().join(format!("peers-{}", std::process::id()));
+    command.arg("--root").arg(folder.join("root")).arg("--runroot").arg(run);
     command.args(["--storage-driver", driver]);
     command
 }

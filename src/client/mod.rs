@@ -6,6 +6,7 @@
 //! - What is local is verified again, down from the pinned root, as if it had just been received.
 //! - "Not trusted" and "could not be decided" are different types: [`TrustError`] and [`Undecided`].
 
+mod chain;
 mod download;
 #[cfg(feature = "tough")]
 pub(crate) mod driver;
@@ -252,7 +253,7 @@ impl<S: Source> Client<S> {
 
     /// The stored roots must form a chain with the pinned one. Where the chain breaks, the rest is fetched again.
     fn replay_stored_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots) -> Result<(), ClientError> {
-        while let Some(bytes) = store.read(&stored_root(roots.next_version()?), self.limits.root)? {
+        while let Some(bytes) = store.root(roots.next_version()?, self.limits.root)? {
             if roots.rotate(&bytes).is_err() {
                 break;
             }
@@ -274,7 +275,7 @@ impl<S: Source> Client<S> {
                 store.write(FORGET, version.to_string().as_bytes())?;
                 store.settle()?;
             }
-            store.keep(&stored_root(version), &bytes)?; // 5.3.8
+            store.keep_root(version, &bytes)?; // 5.3.8
         }
         let next = format!("{}.root.json", roots.next_version()?);
         match self.fetch_metadata(&next, self.limits.root)? {
@@ -533,7 +534,7 @@ fn claim_store(store: &mut LockedStore<'_>, pinned: &Signed<Root>, rules: &Rules
     match owner {
         None => Ok(store.keep(PINNED, pinned.bytes())?),
         Some(owner) if same(&owner) => Ok(()),
-        Some(_) if store.read(&stored_root(pinned.version()), limit)?.is_some_and(|member| same(&member)) => Ok(()),
+        Some(_) if store.root(pinned.version(), limit)?.is_some_and(|member| same(&member)) => Ok(()),
         Some(_) => Err(Undecided::OtherStore(store.describe(PINNED)).into()),
     }
 }
@@ -546,15 +547,6 @@ const FORGET: &str = "forget";
 const CLOCK: &str = "clock";
 /// When the last refresh succeeded, to the minute; as the highest time seen, it is kept only by a client with a memory for time.
 const REFRESHED: &str = "refreshed";
-
-/// The stored files of the roots between the pinned one and the newest.
-fn stored_root(version: u64) -> String {
-    stored_root_file(&version.to_string())
-}
-
-fn stored_root_file(version: &str) -> String {
-    format!("roots/{version}")
-}
 
 /// `None` for a name that may be too long for a file system, and for one that is a top-level role's but for its case: where file names
 /// have no case, the file of a delegated role called `Timestamp` would take the remembered timestamp's place, and its floor away. Such a

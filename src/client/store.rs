@@ -1,18 +1,17 @@
 //! The local store: what was trusted, kept for the next refresh.
 //!
 //! What it holds: the trusted files under unversioned names (`root.json`, `timestamp.json`, `snapshot.json`, `targets.json`, delegated
-//! roles percent-encoded), byte for byte as received; the roots between the pinned one and the newest in `roots/`; the root that it was
-//! first used with in `pinned`; the highest time seen in `clock`; when the last refresh ended in `refreshed`.
+//! roles percent-encoded), byte for byte as received; the roots after the pinned one in `chain`; the root that it was first used with in `pinned`; the highest time seen in `clock`; when the last refresh ended in `refreshed`.
 //!
 //! Rules:
 //! - Nothing in it is believed. The client verifies all of it again on load, so a damaged store costs a download and no more.
-//! - Files are replaced whole: written beside, and renamed. Killed at any instant, a file is old or new.
+//! - Files are replaced whole: written beside, and renamed. Killed at any instant, a file is old or new. Only `chain` grows at its end.
 //! - What guards, so that nothing older is trusted later (root, timestamp, snapshot, clock), is old or new if the machine itself stops, too: it is synced before
 //!   it is renamed, and a refresh ends when the folder is synced. All else can be fetched again, and waits for no disk.
 //! - It can be touched only while its lock is held ([`LockedStore`]), by one process at a time: else a slow process could lower the floor
 //!   against rollback that a faster one has raised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -20,14 +19,24 @@ use std::sync::{self, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::chain::Chain;
 use crate::text::{escaped, quoted};
 
+/// The roots after the pinned one.
+const CHAIN: &str = "chain";
 const LOCK: &str = "lock";
 const TEMPORARY: &str = ".new-";
 /// Short beside a refresh, long beside an attempt.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
-pub(super) type Files = BTreeMap<String, Vec<u8>>;
+/// What a store holds.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// The roots after the pinned one, by version.
+    pub(super) roots: BTreeMap<u64, Vec<u8>>,
+    /// All others, by name.
+    pub(super) named: BTreeMap<String, Vec<u8>>,
+}
 
 /// A place for trusted metadata between refreshes.
 #[derive(Debug)]
@@ -105,12 +114,13 @@ impl Store {
     }
 
     fn files_if(&self, wait: Duration, limit: u64, wanted: fn(&str) -> bool) -> Result<Files, StoreError> {
-        let mut files = Files::new();
+        let mut files = Files::default();
         if !matches!(&self.0, Place::Folder(path) if !path.exists()) {
-            let store = self.lock(wait)?;
+            let mut store = self.lock(wait)?;
+            files.roots = store.roots(limit)?;
             for name in store.names()?.into_iter().filter(|name| wanted(name)) {
                 if let Some(bytes) = store.read(&name, limit)? {
-                    files.insert(name, bytes);
+                    files.named.insert(name, bytes);
                 }
             }
         }
@@ -130,7 +140,7 @@ impl Store {
                 create_folder(path)?;
                 let lock = lock_file(path, wait)?;
                 remove_leftovers(path);
-                Ok(LockedStore(Locked::Folder { path, _lock: lock, unsettled: BTreeSet::new() }))
+                Ok(LockedStore(Locked::Folder { path, chain: Chain::new(path.join(CHAIN)), _lock: lock, unsettled: false }))
             }
         }
     }
@@ -144,9 +154,10 @@ pub struct LockedStore<'s>(Locked<'s>);
 enum Locked<'s> {
     Folder {
         path: &'s Path,
+        chain: Chain,
         _lock: File,
-        /// Folders with new names in them that may not be on disk yet.
-        unsettled: BTreeSet<PathBuf>,
+        /// Whether there are new names in it that may not be on disk yet.
+        unsettled: bool,
     },
     /// And the folder of which it is a copy.
     Memory(MutexGuard<'s, Files>, Option<&'s Path>),
@@ -160,28 +171,65 @@ impl Drop for LockedStore<'_> {
 }
 
 impl LockedStore<'_> {
-    /// The files that it holds, those in `roots/` too.
+    /// The names of the files that it holds, but for the roots after the pinned one.
     fn names(&self) -> Result<Vec<String>, StoreError> {
         let path = match &self.0 {
-            Locked::Memory(files, _) => return Ok(files.keys().cloned().collect()),
+            Locked::Memory(files, _) => return Ok(files.named.keys().cloned().collect()),
             Locked::Folder { path, .. } => path,
         };
         let mut names = Vec::new();
-        for below in ["", "roots/"] {
-            let folder = path.join(below);
-            let entries = match fs::read_dir(&folder) {
-                Ok(entries) => entries,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(failed("list", &folder, source)),
-            };
-            for entry in entries {
-                let entry = entry.map_err(|source| failed("list", &folder, source))?;
-                // Names of its own are all ASCII; anything else was not put there by it.
-                let (is_file, name) = (entry.path().is_file(), entry.file_name().into_string());
-                names.extend(name.ok().filter(|name| is_file && name != LOCK).map(|name| format!("{below}{name}")));
-            }
+        for entry in fs::read_dir(path).map_err(|source| failed("list", path, source))? {
+            let entry = entry.map_err(|source| failed("list", path, source))?;
+            // Names of its own are all ASCII; anything else was not put there by it.
+            let (is_file, name) = (entry.path().is_file(), entry.file_name().into_string());
+            names.extend(name.ok().filter(|name| is_file && ![LOCK, CHAIN].contains(&name.as_str())));
         }
         Ok(names)
+    }
+
+    /// The roots after the pinned one, by version, up to the first that is damaged or longer than `limit`.
+    fn roots(&mut self, limit: u64) -> Result<BTreeMap<u64, Vec<u8>>, StoreError> {
+        match &mut self.0 {
+            Locked::Memory(files, _) => Ok(files.roots.clone()),
+            Locked::Folder { chain, .. } => chain.all(limit).map_err(|source| failed("read", chain.path(), source)),
+        }
+    }
+
+    /// The root of this version, of at most `limit` bytes, if it is one of those after the pinned one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub(super) fn root(&mut self, version: u64, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        match &mut self.0 {
+            Locked::Memory(files, _) => Ok(files.roots.get(&version).filter(|root| fits(root, limit)).cloned()),
+            Locked::Folder { chain, .. } => {
+                chain.read(version, limit).map_err(|source| failed("read", chain.path(), source))
+            }
+        }
+    }
+
+    /// Keeps a root behind the one before it. All others are dropped: they do not lead up to it.
+    ///
+    /// It guards nothing; see [`keep`](Self::keep).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`].
+    pub(super) fn keep_root(&mut self, version: u64, root: &[u8]) -> Result<(), StoreError> {
+        match &mut self.0 {
+            Locked::Memory(files, _) => {
+                files.roots.split_off(&version);
+                if !files.roots.last_key_value().is_some_and(|(last, _)| last.checked_add(1) == Some(version)) {
+                    files.roots.clear();
+                }
+                files.roots.insert(version, root.to_vec());
+                Ok(())
+            }
+            Locked::Folder { chain, .. } => {
+                chain.put(version, root).map_err(|source| failed("write", chain.path(), source))
+            }
+        }
     }
 
     /// Reads a file of at most `limit` bytes. A longer one was not written by this store and counts as missing.
@@ -190,11 +238,10 @@ impl LockedStore<'_> {
     ///
     /// [`StoreError::Io`].
     pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let fits = |bytes: &Vec<u8>| u64::try_from(bytes.len()).is_ok_and(|n| n <= limit);
         match &self.0 {
-            Locked::Memory(files, below) => match (files.get(name), below) {
+            Locked::Memory(files, below) => match (files.named.get(name), below) {
                 (None, Some(folder)) if is_delegated_role(name) => read_file(&folder.join(name), limit),
-                (found, _) => Ok(found.filter(|bytes| fits(bytes)).cloned()),
+                (found, _) => Ok(found.filter(|bytes| fits(bytes, limit)).cloned()),
             },
             Locked::Folder { path, .. } => read_file(&path.join(name), limit),
         }
@@ -207,16 +254,16 @@ impl LockedStore<'_> {
     /// [`StoreError::Io`]; then the file is as it was.
     pub(super) fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         match &mut self.0 {
-            Locked::Memory(files, _) if files.get(name).is_some_and(|now| now == bytes) => Ok(()),
+            Locked::Memory(files, _) if files.named.get(name).is_some_and(|now| now == bytes) => Ok(()),
             Locked::Memory(files, _) => {
-                files.insert(name.to_owned(), bytes.to_vec());
+                files.named.insert(name.to_owned(), bytes.to_vec());
                 Ok(())
             }
             Locked::Folder { path, unsettled, .. } => {
                 let path = path.join(name);
                 if !holds(&path, bytes).unwrap_or(false) {
                     replace(&path, bytes, Lasts::Now)?;
-                    unsettled.extend(path.parent().map(Path::to_path_buf));
+                    *unsettled = true;
                 }
                 Ok(())
             }
@@ -245,10 +292,10 @@ impl LockedStore<'_> {
     ///
     /// [`StoreError::Io`].
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
-        if let Locked::Folder { unsettled, .. } = &mut self.0 {
-            for folder in std::mem::take(unsettled) {
-                sync_folder(&folder)?;
-            }
+        if let Locked::Folder { path, unsettled, .. } = &mut self.0
+            && std::mem::take(unsettled)
+        {
+            sync_folder(path)?;
         }
         Ok(())
     }
@@ -260,13 +307,13 @@ impl LockedStore<'_> {
     /// [`StoreError::Io`].
     pub(super) fn remove(&mut self, name: &str) -> Result<(), StoreError> {
         match &mut self.0 {
-            Locked::Memory(files, _) => drop(files.remove(name)),
+            Locked::Memory(files, _) => drop(files.named.remove(name)),
             Locked::Folder { path, .. } => {
-                let path = path.join(name);
-                match fs::remove_file(&path) {
-                    Ok(()) => path.parent().map_or(Ok(()), sync_folder)?,
+                let file = path.join(name);
+                match fs::remove_file(&file) {
+                    Ok(()) => sync_folder(path)?,
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                    Err(source) => return Err(failed("remove", &path, source)),
+                    Err(source) => return Err(failed("remove", &file, source)),
                 }
             }
         }
@@ -288,10 +335,14 @@ fn is_delegated_role(name: &str) -> bool {
     name.ends_with(".json") && !name.contains('/') && !top_level.contains(&name)
 }
 
+fn fits(bytes: &[u8], limit: u64) -> bool {
+    u64::try_from(bytes.len()).is_ok_and(|n| n <= limit)
+}
+
 fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
     let mut bytes = Vec::new();
     match regular_file(path).and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes)) {
-        Ok(_) => Ok(Some(bytes).filter(|bytes| u64::try_from(bytes.len()).is_ok_and(|n| n <= limit))),
+        Ok(_) => Ok(Some(bytes).filter(|bytes| fits(bytes, limit))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(failed("read", path, source)),
     }
@@ -373,12 +424,9 @@ fn lock_file(folder: &Path, wait: Duration) -> Result<File, StoreError> {
 
 /// Temporary files of a process that was killed. The lock is held, so they are nobody's now.
 fn remove_leftovers(folder: &Path) {
-    for folder in [folder.to_path_buf(), folder.join("roots")] {
-        let Ok(entries) = fs::read_dir(folder) else { continue };
-        for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-                let _a_leftover_harms_nothing = fs::remove_file(entry.path());
-            }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            let _a_leftover_harms_nothing = fs::remove_file(entry.path());
         }
     }
 }
@@ -400,7 +448,6 @@ fn replace(path: &Path, bytes: &[u8], lasts: Lasts) -> Result<(), StoreError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(failed("write", path, io::Error::other("not a file name")));
     };
-    create_folder(folder)?;
     let temporary = folder.join(format!("{TEMPORARY}{}", name.to_string_lossy()));
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;

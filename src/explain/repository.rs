@@ -294,7 +294,7 @@ fn steps(trusted: &Trusted, found: &Found) -> Vec<Delegated> {
     for (from, to) in chain.iter().zip(chain.iter().skip(1)) {
         let Some(delegations) = file.delegations() else { break };
         let Some(role) = delegations.role(to.as_str()) else { break };
-        let scope = [role.patterns(), role.hash_prefixes()].concat();
+        let scope = role.patterns().chain(role.hash_prefixes()).map(str::to_owned).collect();
         let step = DelegationStep {
             from: from.as_str().to_owned(),
             to: to.as_str().to_owned(),

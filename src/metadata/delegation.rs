@@ -27,7 +27,7 @@ enum Roles {
 /// A role that another delegates to, with the keys that the *delegating* role gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DelegatedRole {
-    name: String,
+    name: Box<str>,
     keys: Arc<RoleKeys>,
     terminating: bool,
     paths: Paths,
@@ -46,10 +46,37 @@ pub enum Match {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Paths {
-    Patterns(Vec<String>),
-    HashPrefixes(Vec<String>),
+    Patterns(Texts),
+    HashPrefixes(Texts),
     /// A bin of [`SuccinctRoles`]; the path was matched when the bin was named.
     Bin,
+}
+
+/// Strings with NUL behind each, which none has in it. In one piece, for tens of thousands of roles may have a few of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Texts(Box<str>);
+
+impl Texts {
+    fn read(at: At<'_>) -> Result<Self, Error> {
+        let mut length = 0_usize;
+        for item in at.items()? {
+            let text = item.string()?;
+            if text.contains('\0') {
+                return Err(Error::Nul);
+            }
+            length = length.saturating_add(text.len()).saturating_add(1);
+        }
+        let mut texts = String::with_capacity(length);
+        for item in at.items()? {
+            texts.push_str(item.string()?);
+            texts.push('\0');
+        }
+        Ok(Self(texts.into_boxed_str()))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split_terminator('\0')
+    }
 }
 
 /// Many equal bins described in one go [TAP 15]: `bit_length` bits of a path's SHA-256 are its bin's number.
@@ -82,7 +109,7 @@ impl Delegations {
     #[must_use]
     pub fn role(&self, name: &str) -> Option<DelegatedRole> {
         match &self.roles {
-            Roles::Listed(roles) => roles.iter().find(|role| role.name == name).cloned(),
+            Roles::Listed(roles) => roles.iter().find(|role| *role.name == *name).cloned(),
             Roles::Succinct(succinct) => succinct.bin(name),
         }
     }
@@ -93,7 +120,7 @@ impl Delegations {
             Roles::Listed(roles) => roles.as_slice(),
             Roles::Succinct(_) => &[],
         };
-        roles.iter().map(|role| role.name.as_str())
+        roles.iter().map(DelegatedRole::name)
     }
 
     /// Into how many bins the paths are divided; `None` if the roles are listed one by one.
@@ -157,13 +184,13 @@ impl DelegatedRole {
     /// `before` is the one before it, which nearly always has the same keys.
     fn read(at: At<'_>, before: Option<&Self>, limits: &MetadataLimits) -> Result<Self, MetadataError> {
         let paths = match (at.optional("paths")?, at.optional("path_hash_prefixes")?) {
-            (Some(patterns), None) => Paths::Patterns(read_strings(patterns)?),
-            (None, Some(prefixes)) => Paths::HashPrefixes(read_strings(prefixes)?),
+            (Some(patterns), None) => Paths::Patterns(Texts::read(patterns)?),
+            (None, Some(prefixes)) => Paths::HashPrefixes(Texts::read(prefixes)?),
             _ => return Err(at.wrong("either paths or path_hash_prefixes").into()),
         };
         let name = at.field("name")?;
         Ok(Self {
-            name: read_role_name(name, name.string()?)?.to_owned(),
+            name: read_role_name(name, name.string()?)?.into(),
             keys: match before {
                 Some(before) if before.keys.are(at)? => Arc::clone(&before.keys),
                 _ => Arc::new(RoleKeys::read(at, limits)?),
@@ -187,11 +214,9 @@ impl DelegatedRole {
 
     /// The patterns of the paths that it may sign; none if it is by hashes of paths.
     #[must_use]
-    pub fn patterns(&self) -> &[String] {
-        match &self.paths {
-            Paths::Patterns(patterns) => patterns,
-            Paths::HashPrefixes(_) | Paths::Bin => &[],
-        }
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        let patterns = if let Paths::Patterns(patterns) = &self.paths { Some(patterns) } else { None };
+        patterns.into_iter().flat_map(Texts::iter)
     }
 
     /// What makes this delegation apply to `path`; `None` if it does not. Of several patterns or prefixes, the first.
@@ -202,11 +227,9 @@ impl DelegatedRole {
 
     /// The prefixes of the hashes of the paths that it may sign; none if it is by patterns, or a bin.
     #[must_use]
-    pub fn hash_prefixes(&self) -> &[String] {
-        match &self.paths {
-            Paths::HashPrefixes(prefixes) => prefixes,
-            Paths::Patterns(_) | Paths::Bin => &[],
-        }
+    pub fn hash_prefixes(&self) -> impl Iterator<Item = &str> {
+        let prefixes = if let Paths::HashPrefixes(prefixes) = &self.paths { Some(prefixes) } else { None };
+        prefixes.into_iter().flat_map(Texts::iter)
     }
 
     /// Whether the search for a path that this delegation matches ends below this role [TUF 5.6.7.2.1].
@@ -214,10 +237,6 @@ impl DelegatedRole {
     pub fn terminating(&self) -> bool {
         self.terminating
     }
-}
-
-fn read_strings(at: At<'_>) -> Result<Vec<String>, MetadataError> {
-    at.items()?.map(|item| Ok(item.string()?.to_owned())).collect()
 }
 
 /// A delegated role may not call itself as a top-level one: its file would take that one's place.
@@ -243,32 +262,38 @@ impl<'p> Path<'p> {
     fn hash(&self) -> &str {
         self.hash.get_or_init(|| Sha256::of(self.text.as_bytes()).to_hex())
     }
+
+    fn is_like(&self, pattern: &str) -> bool {
+        pattern_matches(pattern, self.text)
+    }
+
+    fn is_below(&self, prefix: &str) -> bool {
+        self.hash().starts_with(prefix)
+    }
 }
 
 impl Paths {
     fn matched_by(&self, path: &Path<'_>) -> Option<Match> {
         match self {
-            Self::Patterns(patterns) => patterns.iter().find(pattern_for(path)).cloned().map(Match::Pattern),
-            Self::HashPrefixes(prefixes) => prefixes.iter().find(prefix_of(path)).cloned().map(Match::HashPrefix),
+            Self::Patterns(patterns) => {
+                let mut patterns = patterns.iter();
+                patterns.find(|pattern| path.is_like(pattern)).map(|it| Match::Pattern(it.to_owned()))
+            }
+            Self::HashPrefixes(prefixes) => {
+                let mut prefixes = prefixes.iter();
+                prefixes.find(|prefix| path.is_below(prefix)).map(|it| Match::HashPrefix(it.to_owned()))
+            }
             Self::Bin => Some(Match::Bin),
         }
     }
 
     fn match_path(&self, path: &Path<'_>) -> bool {
         match self {
-            Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern_for(path)(&pattern)),
-            Self::HashPrefixes(prefixes) => prefixes.iter().any(|prefix| prefix_of(path)(&prefix)),
+            Self::Patterns(patterns) => patterns.iter().any(|pattern| path.is_like(pattern)),
+            Self::HashPrefixes(prefixes) => prefixes.iter().any(|prefix| path.is_below(prefix)),
             Self::Bin => true,
         }
     }
-}
-
-fn pattern_for(path: &Path<'_>) -> impl Fn(&&String) -> bool {
-    move |pattern| pattern_matches(pattern, path.text)
-}
-
-fn prefix_of(path: &Path<'_>) -> impl Fn(&&String) -> bool {
-    move |prefix| path.hash().starts_with(prefix.as_str())
 }
 
 /// Whether `path` matches a `PATHPATTERN`: `*` is any run of characters, `?` any one, neither crosses `/` [TUF 4.5].
@@ -338,7 +363,7 @@ impl SuccinctRoles {
         let number = name.strip_prefix(&self.name_prefix)?.strip_prefix('-')?;
         let bin = u64::from_str_radix(number, 16).ok().filter(|bin| *bin < self.count())?;
         // One number has one spelling.
-        Some(self.numbered(bin)).filter(|role| role.name == name)
+        Some(self.numbered(bin)).filter(|role| *role.name == *name)
     }
 
     fn count(&self) -> u64 {
@@ -348,7 +373,7 @@ impl SuccinctRoles {
     fn numbered(&self, bin: u64) -> DelegatedRole {
         let digits = usize::try_from(self.bit_length.div_ceil(4)).unwrap_or(8);
         DelegatedRole {
-            name: format!("{}-{bin:0digits$x}", self.name_prefix),
+            name: format!("{}-{bin:0digits$x}", self.name_prefix).into(),
             keys: Arc::clone(&self.keys),
             // A path has one bin and no other; the search goes on below it only [TAP 15].
             terminating: true,

@@ -187,7 +187,8 @@ const TARGETS: &str = "targets.json";
 pub struct MetaFile {
     version: u64,
     length: Option<u64>,
-    hashes: Option<Hashes>,
+    /// Elsewhere, for there may be tens of thousands of files, and few list any.
+    hashes: Option<Box<Hashes>>,
 }
 
 impl MetaFile {
@@ -195,7 +196,7 @@ impl MetaFile {
         Ok(Self {
             version: at.field("version")?.positive()?,
             length: at.optional("length")?.map(|at| at.unsigned()).transpose()?,
-            hashes: at.optional("hashes")?.map(Hashes::read).transpose()?,
+            hashes: at.optional("hashes")?.map(Hashes::read).transpose()?.map(Box::new),
         })
     }
 
@@ -214,7 +215,7 @@ impl MetaFile {
     /// The hashes that the file must have, if any are listed.
     #[must_use]
     pub fn hashes(&self) -> Option<&Hashes> {
-        self.hashes.as_ref()
+        self.hashes.as_deref()
     }
 }
 

@@ -259,7 +259,7 @@ fn delegation_changes(before: Option<&Document>, after: &Targets, lines: &mut Ve
             Some(was) if Some(&was) == new.as_ref() => {}
             Some(_) => lines.push(format!("~ delegation to {}: keys, threshold or paths", escaped(&name))),
             None => {
-                let paths = new.map(|role| role.patterns().join(" ")).unwrap_or_default();
+                let paths = new.map(|role| role.patterns().collect::<Vec<_>>().join(" ")).unwrap_or_default();
                 lines.push(format!("+ delegation to {}: {}", escaped(&name), escaped(&paths)));
             }
         }
