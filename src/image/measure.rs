@@ -1,6 +1,6 @@
 //! Hashes layers: every stored byte once, and all that a compressed layer unpacks to. Lists what is in them as it passes, if asked to.
 //!
-//! Threads take layers from one queue, biggest first. A layer that is more than one core's share of the whole is spread over several
+//! Threads take layers from one queue, biggest first. A layer that is more than one core's share of what is left is spread over several
 //! threads: one reads (and hashes the stored bytes), one inflates, one hashes what comes out.
 
 use std::collections::BTreeMap;
@@ -73,8 +73,7 @@ pub(crate) fn layers<R: ReadAt + Sync>(
         done: AtomicU64::new(0),
         unpacked: AtomicU64::new(0),
         total,
-        fair_share: u64::try_from(cores).map_or(total, |n| total.div_ceil(n)),
-        cores,
+        cores: u64::try_from(cores).unwrap_or(1),
         limits,
         wanted,
         taken: Taken::default(),
@@ -117,8 +116,7 @@ struct Queue<'a, R> {
     done: AtomicU64,
     unpacked: AtomicU64,
     total: u64,
-    fair_share: u64,
-    cores: usize,
+    cores: u64,
     limits: &'a ArchiveLimits,
     wanted: Option<&'a Wanted<'a>>,
     taken: Taken,
@@ -141,7 +139,7 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
 
     fn layer(&self, entry: &Entry) -> Result<Listing, ArchiveError> {
         let compression = compression(self.archive, entry)?;
-        let spread = self.cores > 1 && entry.size > self.fair_share;
+        let spread = self.is_to_be_spread(entry);
         let lister = || self.wanted.map(|wanted| Lister::new(wanted, &self.taken, self.limits, &entry.name));
         // Of a plain layer the stored bytes are listed, in the thread that reads them; of a compressed one those that come out, in the thread that inflates.
         let mut unpacked = lister().filter(|_| compression.is_some());
@@ -173,6 +171,14 @@ impl<R: ReadAt + Sync> Queue<'_, R> {
         };
         let (layer, plain) = stored.finish(compression.is_some(), content)?;
         Ok((layer, unpacked.or(plain).map(Lister::finish)))
+    }
+
+    /// Whether the other cores would have nothing to do while this layer is hashed by one thread: first of all where it is the last of several.
+    fn is_to_be_spread(&self, entry: &Entry) -> bool {
+        let left = self.total.saturating_sub(self.done.load(Ordering::Relaxed));
+        // What fits into one read is hashed before another thread has started.
+        let is_long = usize::try_from(entry.size).map_or(true, |size| size > CHUNK);
+        self.cores > 1 && is_long && entry.size > left.div_ceil(self.cores)
     }
 
     /// Hashes all that comes out of a decoder.
