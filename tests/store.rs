@@ -50,9 +50,8 @@ fn contents(store: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// The roots that a store holds behind the pinned one, as its chain has them.
 fn chain<'r>(roots: impl IntoIterator<Item = (u64, &'r [u8])>) -> Vec<u8> {
-    let record = |(version, root): (u64, &[u8])| {
-        [format!("{version} {}\n", root.len()).as_bytes(), root, b"\n"].concat()
-    };
+    let record =
+        |(version, root): (u64, &[u8])| [format!("{version} {}\n", root.len()).as_bytes(), root, b"\n"].concat();
     roots.into_iter().flat_map(record).collect()
 }
 
@@ -83,10 +82,7 @@ fn it_holds_what_was_trusted_byte_for_byte() {
     client.refresh().unwrap().find("a/b").unwrap().unwrap();
     let files = contents(&store);
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
-    assert_eq!(
-        names,
-        ["chain", "pinned", "root.json", "snapshot.json", "targets.json", "team.json", "timestamp.json"]
-    );
+    assert_eq!(names, ["chain", "pinned", "root.json", "snapshot.json", "targets.json", "team.json", "timestamp.json"]);
     let root = |version: u64| (version, repo.files[&format!("metadata/{version}.root.json")].as_slice());
     assert_eq!(files["chain"], chain([root(2), root(3)]));
     for (local, remote) in [

@@ -15,6 +15,7 @@ mod http;
 mod mirrors;
 mod place;
 mod remembered;
+mod roots;
 mod source;
 mod state;
 mod store;
@@ -37,12 +38,10 @@ pub use self::store::{LockedStore, Store, StoreError};
 #[cfg(feature = "tough")]
 pub use self::tough::ToughSource;
 use crate::limits::MetadataLimits;
-use crate::metadata::roles::{Root, TargetFile};
-use crate::metadata::{RoleName, Signed};
+use crate::metadata::RoleName;
+use crate::metadata::roles::TargetFile;
 use crate::text::quoted;
-use crate::trust::{
-    self, Absence, AfterRoot, AfterSnapshot, AfterTimestamp, Found, RoleRequest, Roots, Rotation, Rules,
-};
+use crate::trust::{self, Absence, AfterRoot, AfterSnapshot, AfterTimestamp, Found, RoleRequest, Rules};
 use crate::trust::{Step, TrustError, Trusted};
 
 /// A clock that is behind the highest time seen by no more than this is taken for a correction of the clock.
@@ -217,78 +216,6 @@ impl<S: Source> Client<S> {
         self.remember_clock(&mut store, start)?;
         store.settle()?;
         Ok(Session { client: self, store, trusted })
-    }
-
-    /// 5.2 and 5.3: from the pinned root over the stored ones to the newest of the repository.
-    fn refresh_root(&self, store: &mut LockedStore<'_>, rules: &Rules) -> Result<AfterRoot, ClientError> {
-        let mut roots = Roots::pin(&self.pinned, rules.clone()).map_err(Undecided::PinnedRoot)?; // 5.2
-        let pinned = roots.root().version();
-        claim_store(store, roots.root(), rules)?;
-        let seen = self.newest_root_seen(store, rules)?;
-        self.replay_stored_roots(store, &mut roots)?;
-        let newer = self.follow_new_roots(store, &mut roots, seen);
-        let found = roots.root().version();
-        // The pinned root is guarded by its owner.
-        if seen <= found && found > pinned {
-            store.write("root.json", roots.root().bytes())?;
-        } else if seen <= found {
-            store.keep("root.json", roots.root().bytes())?;
-        }
-        forget_what_is_due(store, found)?; // 5.3.11
-        newer?;
-        if seen > found {
-            let what = "version".to_owned();
-            return Err(TrustError::Rollback { role: RoleName::Root, what, trusted: seen, found }.into());
-        }
-        let mut root = roots.finish()?; // 5.3.10
-        // One that does not verify any more was tampered with, or its keys are gone: then there is no floor [5.3.11].
-        if let Some(bytes) = store.read("timestamp.json", self.limits.timestamp)? {
-            root.remember_timestamp(&bytes).ok();
-        }
-        if let Some(bytes) = store.read("snapshot.json", self.limits.listed)? {
-            root.remember_snapshot(&bytes).ok();
-        }
-        Ok(root)
-    }
-
-    /// The stored roots must form a chain with the pinned one. Where the chain breaks, the rest is fetched again.
-    fn replay_stored_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots) -> Result<(), ClientError> {
-        while let Some(bytes) = store.root(roots.next_version()?, self.limits.root)? {
-            if roots.rotate(&bytes).is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// 5.3.3 to 5.3.9. A newer root that is not trusted ends the update: going on with the old one would be a freeze.
-    fn follow_new_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots, seen: u64) -> Result<(), ClientError> {
-        for _ in 0..self.limits.root_rotations {
-            let version = roots.next_version()?;
-            let Some(bytes) = self.fetch_metadata(&format!("{version}.root.json"), self.limits.root)? else {
-                return Ok(());
-            };
-            // A root that was seen before is followed again where the stored chain is damaged. What is remembered is younger than
-            // it then, and was signed by the keys that it left.
-            // Of several such roots the first is noted: it is due as soon as one of them is reached.
-            if roots.rotate(&bytes)? == Rotation::Forget && version > seen && due_to_forget(store)?.is_none() {
-                store.write(FORGET, version.to_string().as_bytes())?;
-                store.settle()?;
-            }
-            store.keep_root(version, &bytes)?; // 5.3.8
-        }
-        let next = format!("{}.root.json", roots.next_version()?);
-        match self.fetch_metadata(&next, self.limits.root)? {
-            None => Ok(()),
-            Some(_) => Err(Undecided::TooManyRoots(self.limits.root_rotations).into()),
-        }
-    }
-
-    /// The version of the newest root that an earlier refresh ended with; 0 if there was none. If the repository at hand does not lead to
-    /// that root, a part of the chain was lost here and the repository hides it.
-    fn newest_root_seen(&self, store: &LockedStore<'_>, rules: &Rules) -> Result<u64, ClientError> {
-        let Some(bytes) = store.read("root.json", self.limits.root)? else { return Ok(0) };
-        Ok(Roots::pin(&bytes, rules.clone()).map_or(0, |stored| stored.root().version()))
     }
 
     /// 5.4.
@@ -524,25 +451,6 @@ fn fetch<S: Source>(client: &Client<S>, trusted: &Trusted, found: &Found) -> Res
     Err(Undecided::Missing(path.to_owned()).into())
 }
 
-/// A store belongs to the root that was pinned when it was first used, and to those of its chain. With another one its memory would be
-/// taken for a rollback, or be lost.
-fn claim_store(store: &mut LockedStore<'_>, pinned: &Signed<Root>, rules: &Rules) -> Result<(), ClientError> {
-    let limit = rules.limits().root;
-    let same = |bytes: &[u8]| trust::same_content(bytes, pinned.bytes());
-    // What is no root, signed as it demands itself, is damage: whoever claims the store next mends it.
-    let owner = store.read(PINNED, limit)?.filter(|bytes| Roots::pin(bytes, rules.clone()).is_ok());
-    match owner {
-        None => Ok(store.keep(PINNED, pinned.bytes())?),
-        Some(owner) if same(&owner) => Ok(()),
-        Some(_) if store.root(pinned.version(), limit)?.is_some_and(|member| same(&member)) => Ok(()),
-        Some(_) => Err(Undecided::OtherStore(store.describe(PINNED)).into()),
-    }
-}
-
-/// The root that was pinned when the store was first used.
-const PINNED: &str = "pinned";
-/// The version of the first root that made a timestamp or snapshot worthless, until both are gone.
-const FORGET: &str = "forget";
 /// The highest time at which a refresh succeeded.
 const CLOCK: &str = "clock";
 /// When the last refresh succeeded, to the minute; as the highest time seen, it is kept only by a client with a memory for time.
@@ -556,23 +464,6 @@ fn stored_role(role: &RoleName) -> Option<String> {
     let is_taken = |top: &RoleName| name.eq_ignore_ascii_case(&format!("{top}.json"));
     let top = [RoleName::Root, RoleName::Timestamp, RoleName::Snapshot, RoleName::Targets];
     (name.len() <= 200 && !top.iter().any(is_taken)).then_some(name)
-}
-
-/// Forgets what keys have signed that a root up to `found` took away [TUF 5.3.11]: in this refresh, or in one that was stopped before it came to that.
-fn forget_what_is_due(store: &mut LockedStore<'_>, found: u64) -> Result<(), StoreError> {
-    if due_to_forget(store)?.is_none_or(|version| version > found) {
-        return Ok(());
-    }
-    // That there is this root has to be on disk first. Else a machine that stops could come back without the floor, and without knowing that the root is hidden.
-    store.settle()?;
-    store.remove("timestamp.json")?;
-    store.remove("snapshot.json")?;
-    store.remove(FORGET)
-}
-
-/// The version of a root whose being there makes what is remembered worthless.
-fn due_to_forget(store: &LockedStore<'_>) -> Result<Option<u64>, StoreError> {
-    Ok(store.read(FORGET, 20)?.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok()))
 }
 
 fn highest_time_seen(store: &LockedStore<'_>) -> Result<Option<DateTime<Utc>>, StoreError> {
@@ -623,7 +514,8 @@ pub fn encoded(name: &str) -> String {
 }
 
 pub(crate) fn read_bounded(reader: Box<dyn Read + '_>, file: &str, limit: u64) -> Result<Vec<u8>, ClientError> {
-    let mut bytes = Vec::new();
+    // Most role files are short: without room for one, it would be read in many pieces that grow.
+    let mut bytes = Vec::with_capacity(8 * 1024);
     let read = reader.take(limit.saturating_add(1)).read_to_end(&mut bytes);
     read.map_err(|source| SourceError::reading(file, source))?;
     if u64::try_from(bytes.len()).map_or(true, |n| n > limit) {

@@ -82,6 +82,10 @@ impl Source for Halves {
     fn target(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
         self.targets.target(name)
     }
+
+    fn is_local(&self) -> bool {
+        self.metadata.is_local()
+    }
 }
 
 #[cfg(feature = "http")]

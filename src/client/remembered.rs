@@ -52,4 +52,8 @@ impl Source for Remembered {
     fn target(&self, _: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
         Ok(None)
     }
+
+    fn is_local(&self) -> bool {
+        true
+    }
 }

@@ -32,6 +32,11 @@ pub trait Source {
     ///
     /// As [`metadata`](Self::metadata).
     fn target(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError>;
+
+    /// Whether to read a file asks nobody. Then a few roots more may be opened than turn out to be needed, which otherwise would be requests.
+    fn is_local(&self) -> bool {
+        false
+    }
 }
 
 impl<S: Source + ?Sized> Source for Box<S> {
@@ -41,6 +46,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
     fn target(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
         (**self).target(name)
+    }
+
+    fn is_local(&self) -> bool {
+        (**self).is_local()
     }
 }
 
@@ -156,6 +165,10 @@ impl Source for DirSource {
 
     fn target(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
         open(&self.targets, name)
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 }
 

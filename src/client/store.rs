@@ -140,7 +140,12 @@ impl Store {
                 create_folder(path)?;
                 let lock = lock_file(path, wait)?;
                 remove_leftovers(path);
-                Ok(LockedStore(Locked::Folder { path, chain: Chain::new(path.join(CHAIN)), _lock: lock, unsettled: false }))
+                Ok(LockedStore(Locked::Folder {
+                    path,
+                    chain: Chain::new(path.join(CHAIN)),
+                    _lock: lock,
+                    unsettled: false,
+                }))
             }
         }
     }

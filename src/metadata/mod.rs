@@ -204,6 +204,8 @@ pub struct Unverified<T> {
     signed: Signed<T>,
     signatures: Signatures,
     message: Message,
+    /// What is known of the signatures already.
+    checked: Checked,
 }
 
 /// A role file that a threshold of keys signed. Dereferences to what is special to the role.
@@ -251,7 +253,7 @@ impl<T: Role> Unverified<T> {
             // The file is read a second time: hardly any that is not canonical has parts worth it.
             None => Message::built(&T::whole_document(&bytes)?)?,
         };
-        Ok(Self { signed: Signed { role, version, expires, bytes }, signatures, message })
+        Ok(Self { signed: Signed { role, version, expires, bytes }, signatures, message, checked: Checked::default() })
     }
 
     /// Believes the file if enough different keys of `role`, looked up in `keys`, signed it [TUF 5.3.4, 5.4.2, 5.5.3, 5.6.3].
@@ -321,13 +323,20 @@ impl Unverified<Root> {
         Ok(self.signed)
     }
 
+    /// Finds out which of its own keys signed it. That needs no other root, so it can be done ahead.
+    pub(crate) fn check_itself(&mut self) {
+        let mut checked = Checked::default();
+        let _decided_when_it_is_its_turn = self.meets(self.signed.root(), self.signed.keys(), &mut checked);
+        self.checked = checked;
+    }
+
     /// Believes a root that follows `trusted`, if both `trusted` and itself are satisfied with its signatures [TUF 5.3.4].
     ///
     /// # Errors
     ///
     /// [`BelowThreshold`] of the trusted root's role, or of its own.
     pub fn verify_successor(self, trusted: &Signed<Root>) -> Result<Signed<Root>, BelowThreshold> {
-        let mut checked = Checked::default();
+        let mut checked = self.checked.clone();
         self.meets(trusted.root(), trusted.keys(), &mut checked)?;
         self.meets(self.signed.root(), self.signed.keys(), &mut checked)?;
         Ok(self.signed)

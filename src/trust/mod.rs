@@ -153,6 +153,11 @@ impl Roots {
         &self.root
     }
 
+    /// What the update is judged by.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// The version that the next root must have [TUF 5.3.3].
     ///
     /// # Errors
@@ -168,8 +173,13 @@ impl Roots {
     ///
     /// [`TrustError::Malformed`], [`TrustError::Threshold`] of the old or the new root's own keys, [`TrustError::Version`].
     pub fn rotate(&mut self, bytes: &[u8]) -> Result<Rotation, TrustError> {
+        self.next_version()?;
+        self.rotate_to(NextRoot(self.rules.parse(&RoleName::Root, bytes)?))
+    }
+
+    /// The same with a root that was read ahead.
+    pub(crate) fn rotate_to(&mut self, NextRoot(next): NextRoot) -> Result<Rotation, TrustError> {
         let expected = self.next_version()?;
-        let next = self.rules.parse::<Root>(&RoleName::Root, bytes)?;
         let next = next.verify_successor(&self.root).map_err(|below| threshold(&RoleName::Root, below))?; // 5.3.4
         same_version(&RoleName::Root, "the root before it", expected, next.version())?; // 5.3.5
 
@@ -189,6 +199,19 @@ impl Roots {
         self.rules.not_expired(&RoleName::Root, &self.root)?; // 5.3.10
         let chain = Arc::from(self.chain);
         Ok(AfterRoot { root: self.root, chain, rules: self.rules, seen_timestamp: None, seen_snapshot: None })
+    }
+}
+
+/// A root that was read before it is its turn: before it is known whether the one before it is trusted. Nothing is believed of it.
+#[derive(Debug)]
+pub(crate) struct NextRoot(Unverified<Root>);
+
+impl NextRoot {
+    /// Reads it, and finds out which of its own keys signed it, one of the two things that 5.3.4 asks. Takes any bytes, and any thread.
+    pub(crate) fn read(bytes: Vec<u8>, rules: &Rules) -> Result<Self, TrustError> {
+        let mut next = rules.parse::<Root>(&RoleName::Root, bytes)?;
+        next.check_itself();
+        Ok(Self(next))
     }
 }
 

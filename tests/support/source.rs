@@ -16,6 +16,8 @@ pub struct MemorySource {
     pub broken: BTreeSet<String>,
     /// Files that never end.
     pub endless: BTreeSet<String>,
+    /// Whether it says that files cost no requests.
+    pub local: bool,
     pub requests: RefCell<Vec<String>>,
 }
 
@@ -33,6 +35,11 @@ impl MemorySource {
             return Ok(Some(Box::new(io::repeat(b' '))));
         }
         Ok(self.files.get(&name).map(|bytes| Box::new(bytes.as_slice()) as Box<dyn Read>))
+    }
+
+    /// Has a file, as it stands below the repository.
+    pub fn insert(&mut self, name: &str, bytes: Vec<u8>) {
+        self.files.insert(name.to_owned(), bytes);
     }
 
     /// Has no file whose name begins so.
@@ -59,6 +66,10 @@ impl Source for MemorySource {
 
     fn target(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
         self.open(format!("targets/{name}"))
+    }
+
+    fn is_local(&self) -> bool {
+        self.local
     }
 }
 
