@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::json::{At, Error, Value};
 use super::key::{Key, KeyId, read_keys};
-use super::{MetadataError, RoleKeys, twice};
+use super::{MetadataError, RoleKeys, plain, twice};
 use crate::digest::Sha256;
 use crate::limits::MetadataLimits;
 use crate::text::quoted;
@@ -58,20 +58,24 @@ struct Texts(Box<str>);
 
 impl Texts {
     fn read(at: At<'_>) -> Result<Self, Error> {
+        let texts: Vec<&str> = at.items()?.map(|item| item.string()).collect::<Result<_, _>>()?;
+        Self::of(texts.iter().copied())
+    }
+
+    fn of<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> Result<Self, Error> {
         let mut length = 0_usize;
-        for item in at.items()? {
-            let text = item.string()?;
+        for text in texts.clone() {
             if text.contains('\0') {
                 return Err(Error::Nul);
             }
             length = length.saturating_add(text.len()).saturating_add(1);
         }
-        let mut texts = String::with_capacity(length);
-        for item in at.items()? {
-            texts.push_str(item.string()?);
-            texts.push('\0');
+        let mut all = String::with_capacity(length);
+        for text in texts {
+            all.push_str(text);
+            all.push('\0');
         }
-        Ok(Self(texts.into_boxed_str()))
+        Ok(Self(all.into_boxed_str()))
     }
 
     fn iter(&self) -> impl Iterator<Item = &str> {
@@ -164,6 +168,16 @@ impl Listed {
         }
     }
 
+    /// Adds a role by its text, if that is of the usual form, and it has the keys of the role before it.
+    pub(super) fn add_usual(&mut self, text: &str) -> bool {
+        let Ok(roles) = &mut self.0 else { return false };
+        let role = roles.last().and_then(|before| DelegatedRole::usual(text, before));
+        role.is_some_and(|role| {
+            roles.push(role);
+            true
+        })
+    }
+
     /// `at` is where they were.
     fn finish(self, at: At<'_>) -> Result<Vec<DelegatedRole>, MetadataError> {
         if *at.value() != Value::Taken {
@@ -198,6 +212,15 @@ impl DelegatedRole {
             terminating: at.field("terminating")?.boolean()?,
             paths,
         })
+    }
+
+    /// The same, if it is written as nearly all are. `None` decides nothing.
+    fn usual(text: &str, before: &Self) -> Option<Self> {
+        let plain::UsualRole { name, are_prefixes, paths, terminating } = plain::usual_role(text, &before.keys)?;
+        let paths = Texts::of(paths).ok()?;
+        let paths = if are_prefixes { Paths::HashPrefixes(paths) } else { Paths::Patterns(paths) };
+        let name = Some(name).filter(|name| !is_top_level(name))?.into();
+        Some(Self { name, keys: Arc::clone(&before.keys), terminating, paths })
     }
 
     /// The name of the role; never that of a top-level one.
@@ -241,10 +264,12 @@ impl DelegatedRole {
 
 /// A delegated role may not call itself as a top-level one: its file would take that one's place.
 fn read_role_name<'a>(at: At<'_>, name: &'a str) -> Result<&'a str, MetadataError> {
-    match name {
-        "" | "root" | "timestamp" | "snapshot" | "targets" => Err(at.wrong("the name of a delegated role").into()),
-        _ => Ok(name),
-    }
+    if is_top_level(name) { Err(at.wrong("the name of a delegated role").into()) } else { Ok(name) }
+}
+
+/// Or nothing.
+fn is_top_level(name: &str) -> bool {
+    matches!(name, "" | "root" | "timestamp" | "snapshot" | "targets")
 }
 
 /// A path that is looked for. There may be thousands of bins, and it is hashed once for all of them.
@@ -441,12 +466,91 @@ mod tests {
     }
 
     fn delegations(text: &str) -> Result<Delegations, MetadataError> {
+        read(text, true).map(|(delegations, _)| delegations)
+    }
+
+    /// With how many roles were taken by their text, if that `may_be`; and whether all is canonical.
+    fn read(text: &str, may_be: bool) -> Result<(Delegations, (usize, bool)), MetadataError> {
         let (listed, limits) = (RefCell::new(Listed::default()), MetadataLimits::default());
+        let count = RefCell::new(0);
         let take = |at: At<'_>| listed.borrow_mut().add(at, &limits);
-        let roles = Part { path: &["roles"], kept: Kept::Items(&take) };
-        let document = Document::without::<Unshaped>(text.as_bytes(), &[roles]).unwrap();
-        let listed = listed.take();
-        Delegations::read(At::document(document.value()), listed, &limits)
+        let usual = |text: &str| {
+            let is_usual = may_be && listed.borrow_mut().add_usual(text);
+            *count.borrow_mut() += usize::from(is_usual);
+            is_usual
+        };
+        let roles = Part { path: &["roles"], kept: Kept::Items { usual: &usual, take: &take } };
+        let document = Document::without::<Unshaped>(text.as_bytes(), &[roles])?;
+        let read = Delegations::read(At::document(document.value()), listed.take(), &limits)?;
+        Ok((read, (count.take(), document.is_canonical())))
+    }
+
+    /// Of roles taken by their text, and of those that are built, nothing differs: neither what is accepted, nor what is made of it, nor what is canonical.
+    #[test]
+    fn a_usual_role_is_what_it_is_when_it_is_built() {
+        let role = |name: &str, paths: &str, end: &str| {
+            format!(r#"{{"keyids":["k","é"],"name":"{name}",{paths},"terminating":{end},"threshold":1}}"#)
+        };
+        let text = |last: &str| {
+            let first = role("a", r#""paths":["x"]"#, "true");
+            format!(r#"{{"keys":{{}},"roles":[{first},{last}]}}"#)
+        };
+        let usual = [
+            role("b", r#""path_hash_prefixes":["00","01"]"#, "false"),
+            role("b", r#""paths":["]","a/*",""]"#, "true"),
+            role("ü", r#""paths":[]"#, "true"),
+        ];
+        for last in &usual {
+            assert_eq!(read(&text(last), true).unwrap().1, (1, true), "{last}");
+        }
+        let unusual = [
+            ("another threshold", usual[0].replace(":1}", ":2}")),
+            ("another key", usual[0].replace("\"k\"", "\"l\"")),
+            ("one key more", usual[0].replace("\"k\"", "\"j\",\"k\"")),
+            ("one key less", usual[0].replace("\"k\",", "")),
+            ("keys in another order", usual[0].replace("\"k\",\"é\"", "\"é\",\"k\"")),
+            ("two keys in one", usual[0].replace("\"k\",", "k\\\",\\\"")),
+            ("an unknown field", usual[0].replace(":1}", ":1,\"x\":[]}")),
+            ("a field twice", usual[0].replace(":1}", ":1,\"threshold\":1}")),
+            ("both kinds of paths", usual[0].replace(",\"terminating\"", ",\"paths\":[],\"terminating\"")),
+            ("white space", usual[0].replace(":1}", ": 1}")),
+            ("an escape", usual[0].replace("00", "\\u0030")),
+            ("an escaped quote", usual[0].replace("00", "0\\\",\\\"0")),
+            ("NUL", usual[0].replace("00", "\\u0000")),
+            ("a lone surrogate", usual[0].replace("00", "\\ud800")),
+            ("a number for a path", usual[0].replace("\"00\"", "0")),
+            ("the name of a top-level role", usual[0].replace("\"b\"", "\"targets\"")),
+            ("no name", usual[0].replace("\"b\"", "\"\"")),
+            ("the same name", usual[0].replace("\"b\"", "\"a\"")),
+            ("null", "null".to_owned()),
+        ];
+        let same = |last: &str| {
+            let text = text(last);
+            let (by_text, built) = (read(&text, true), read(&text, false));
+            let roles = |read: &Result<(Delegations, (usize, bool)), MetadataError>| {
+                read.as_ref().map_err(ToString::to_string).map(|(delegations, (_, canonical))| {
+                    let Roles::Listed(roles) = &delegations.roles else { panic!("{text}") };
+                    (roles.clone(), *canonical)
+                })
+            };
+            assert_eq!(roles(&by_text), roles(&built), "{text}");
+            by_text.map_or(0, |(_, (count, _))| count)
+        };
+        for (name, last) in &unusual {
+            let count = same(last);
+            assert_eq!(count, usize::from(*name == "the same name" && count == 1), "{name}");
+        }
+        let mut taken = 0;
+        for last in &usual {
+            for at in (0..last.len()).filter(|at| last.is_char_boundary(*at) && last.as_bytes()[*at].is_ascii()) {
+                for byte in (0..128_u8).map(char::from) {
+                    let (before, after) = last.split_at(at);
+                    taken += same(&format!("{before}{byte}{after}"));
+                    taken += same(&format!("{before}{byte}{}", &after[1..]));
+                }
+            }
+        }
+        assert!(taken > 2000, "{taken}");
     }
 
     fn names(delegations: &Delegations, path: &str) -> Vec<String> {

@@ -22,6 +22,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::members::{Member, Members, Unshaped};
 use crate::limits::JSON_DEPTH;
@@ -313,9 +314,12 @@ pub(super) enum Kept<'r> {
     /// The members of an object stay where they are in the document: [`Value::Members`].
     InPlace(&'r Arc<Vec<u8>>),
     /// Each member of an object is handed over, in the order of the document: [`Value::Taken`].
-    Fields(&'r dyn Fn(&str, At<'_>)),
+    Fields { usual: &'r dyn Fn(&str, &str) -> bool, take: &'r dyn Fn(&str, At<'_>) },
     /// Each item of an array is: [`Value::Taken`].
-    Items(&'r dyn Fn(At<'_>)),
+    ///
+    /// `usual` is asked first. It may take an item by its text, which is JSON, without having it built: if that is in canonical form, and of it nothing else
+    /// comes than `take` would make of the value. `false` decides nothing.
+    Items { usual: &'r dyn Fn(&str) -> bool, take: &'r dyn Fn(At<'_>) },
 }
 
 /// Reads one value.
@@ -386,13 +390,17 @@ impl<M: Member> Seed<'_, '_, M> {
         mut map: A,
         inner: Self,
         path: &[&str],
+        usual: &dyn Fn(&str, &str) -> bool,
         take: &dyn Fn(&str, At<'_>),
     ) -> Result<Value<'de>, A::Error> {
         let mut keys: Vec<Cow<'de, str>> = Vec::new();
         while let Some(Key(key)) = map.next_key_seed(KeySeed(self.reading))? {
-            let value = map.next_value_seed(inner.passing())?;
-            let take = |at: At<'_>| take(&key, at);
-            hand_over(At::document(&Value::Null), path, Step::Key(&key), &value, &take);
+            let text = map.next_value::<&RawValue>()?.get();
+            if !usual(&key, text) {
+                let value = inner.passing().again(text.as_bytes()).or_else(|error| self.reading.fail(error))?;
+                let take = |at: At<'_>| take(&key, at);
+                hand_over(At::document(&Value::Null), path, Step::Key(&key), &value, &take);
+            }
             keys.push(key);
         }
         if !keys.is_sorted_by(|a, b| a < b) {
@@ -469,10 +477,13 @@ impl<'de, M: Member> Visitor<'de> for Seed<'_, '_, M> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
         let inner = self.deeper()?;
-        if let Some(Part { path, kept: Kept::Items(take) }) = self.part() {
+        if let Some(Part { path, kept: Kept::Items { usual, take } }) = self.part() {
             let mut place = 0_usize;
-            while let Some(item) = seq.next_element_seed(inner.passing())? {
-                hand_over(At::document(&Value::Null), path, Step::Item(place), &item, take);
+            while let Some(text) = seq.next_element::<&RawValue>()?.map(RawValue::get) {
+                if !usual(text) {
+                    let item = inner.passing().again(text.as_bytes()).or_else(|error| self.reading.fail(error))?;
+                    hand_over(At::document(&Value::Null), path, Step::Item(place), &item, take);
+                }
                 place = place.saturating_add(1);
             }
             return Ok(Value::Taken);
@@ -493,7 +504,9 @@ impl<'de, M: Member> Visitor<'de> for Seed<'_, '_, M> {
             Some(Part { path, kept: Kept::InPlace(bytes) }) => {
                 return Ok(Value::Members(Arc::new(Members::read(map, inner, bytes, path)?)));
             }
-            Some(Part { path, kept: Kept::Fields(take) }) => return self.hand_over_fields(map, inner, path, take),
+            Some(Part { path, kept: Kept::Fields { usual, take } }) => {
+                return self.hand_over_fields(map, inner, path, usual, take);
+            }
             _ => {}
         }
         let mut members = Vec::with_capacity(if self.stays { 0 } else { 6 });

@@ -1,7 +1,10 @@
-//! Recognises what a targets role says of a file, in the form in which nearly all are written, without building anything.
+//! Recognises what there may be very much of in metadata, in the form in which nearly all of it is written, without building anything.
 //!
 //! The plain form is `{"custom":...,"hashes":{"sha256":"...","sha512":"..."},"length":...}` with the members in the order of their keys,
 //! and anything plain under other names. A million of these pass by in a fraction of the time that building them takes.
+//!
+//! Of a role that is delegated to, and of a file that a snapshot lists, only the canonical form is recognised, where it says no more than it must and, the
+//! role, has the keys of the one before it.
 //!
 //! It is never more lenient than [`super::roles::TargetFile`] and [`super::json`]: what it says no to is read by these, which decide.
 
@@ -10,6 +13,8 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::RoleKeys;
 
 /// Whether the value at the start of `text`, which is JSON, is a `TARGETS` entry [TUF 4.5] of the plain form with at most `depth` levels, and no more
 /// values than are `left`.
@@ -31,6 +36,87 @@ pub(super) fn usual_target_file(text: &[u8]) -> Option<usize> {
     // What has 19 digits is below 2^64. JSON has no zeros in front.
     let after = rest.get(digits..)?.strip_prefix(b"}").filter(|_| (1..=19).contains(&digits))?;
     text.len().checked_sub(after.len())
+}
+
+/// What a snapshot says of a file [TUF 4.4], if it is canonical and a version alone.
+pub(super) fn usual_meta_file(text: &str) -> Option<u64> {
+    let (version, rest) = number(text.strip_prefix("{\"version\":")?)?;
+    (rest == "}" && version > 0).then_some(version)
+}
+
+/// What is said of a role that is delegated to [TUF 4.5], as it stands in the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct UsualRole<'t> {
+    pub(super) name: &'t str,
+    /// Whether they are prefixes of hashes; else patterns.
+    pub(super) are_prefixes: bool,
+    /// The strings of the list, without escapes.
+    pub(super) paths: List<'t>,
+    pub(super) terminating: bool,
+}
+
+/// Reads what is said of such a role, if it is canonical, has no other fields and no escapes, and the keys are these.
+pub(super) fn usual_role<'t>(text: &'t str, keys: &RoleKeys) -> Option<UsualRole<'t>> {
+    let mut rest = text.strip_prefix("{\"keyids\":[")?;
+    for (i, id) in keys.keyids().iter().enumerate() {
+        let (found, after) = string(if i == 0 { rest } else { after(rest, b',')? })?;
+        rest = Some(after).filter(|_| found == id.as_str())?;
+    }
+    let (name, rest) = string(rest.strip_prefix("],\"name\":")?)?;
+    let rest = rest.strip_prefix(",\"path")?;
+    let (are_prefixes, rest) = match rest.strip_prefix("_hash_prefixes\":[") {
+        Some(rest) => (true, rest),
+        None => (false, rest.strip_prefix("s\":[")?),
+    };
+    let mut end = rest;
+    while end.as_bytes().first() != Some(&b']') {
+        // There is none before the first.
+        let is_first = end.len() == rest.len();
+        end = string(if is_first { end } else { after(end, b',')? })?.1;
+    }
+    let paths = List(rest.get(..rest.len().checked_sub(end.len())?)?);
+    let rest = end.strip_prefix("],\"terminating\":")?;
+    let (terminating, rest) = match rest.strip_prefix("true") {
+        Some(rest) => (true, rest),
+        None => (false, rest.strip_prefix("false")?),
+    };
+    let (threshold, rest) = number(rest.strip_prefix(",\"threshold\":")?)?;
+    (rest == "}" && threshold == keys.threshold()).then_some(UsualRole { name, are_prefixes, paths, terminating })
+}
+
+/// Strings without escapes as they stand in an array, with a comma between two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct List<'t>(&'t str);
+
+impl<'t> Iterator for List<'t> {
+    type Item = &'t str;
+
+    fn next(&mut self) -> Option<&'t str> {
+        let (text, rest) = string(after(self.0, b',').unwrap_or(self.0))?;
+        self.0 = rest;
+        Some(text)
+    }
+}
+
+/// The string at the start of `text`, which is JSON, if it has no escapes; and what follows it.
+fn string(text: &str) -> Option<(&str, &str)> {
+    let text = after(text, b'"')?;
+    // Most are a few bytes long.
+    let end = text.bytes().position(|b| matches!(b, b'"' | b'\\'))?;
+    let (string, rest) = text.split_at_checked(end)?;
+    Some((string, after(rest, b'"')?))
+}
+
+/// What follows this ASCII character at the start of `text`.
+fn after(text: &str, character: u8) -> Option<&str> {
+    text.get(1..).filter(|_| text.as_bytes().first() == Some(&character))
+}
+
+/// The integer at the start of `text`, as JSON has it, if it is surely below 2^64; and what follows it.
+fn number(text: &str) -> Option<(u64, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, rest) = text.split_at_checked(digits).filter(|(digits, _)| digits.len() <= 19)?;
+    Some((digits.parse().ok()?, rest))
 }
 
 /// What follows `digits` hex digits.
@@ -203,7 +289,7 @@ mod tests {
     use crate::limits::JSON_DEPTH;
     use crate::metadata::json::{self, At};
     use crate::metadata::members::Member;
-    use crate::metadata::roles::TargetFile;
+    use crate::metadata::roles::{MetaFile, TargetFile};
 
     fn read(text: &[u8]) -> bool {
         is_target_file(JSON_DEPTH, text, &Cell::new(1000))
@@ -288,6 +374,50 @@ mod tests {
                     if json::parse(changed.as_bytes()).is_ok() && is_plain(changed.as_bytes()) {
                         assert!(in_full(&changed), "{changed}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_usual_file_of_a_snapshot_is_what_it_is_when_it_is_built() {
+        let usual = r#"{"version":10}"#;
+        let same = |text: &str| {
+            let version = usual_meta_file(text);
+            let built = json::parse(text.as_bytes())
+                .ok()
+                .filter(|value| value.canonical().is_ok_and(|form| form == text.as_bytes()));
+            let built = built.and_then(|value| MetaFile::read(At::document(&value)).ok());
+            if let Some(version) = version {
+                assert_eq!(built.as_ref().map(MetaFile::version), Some(version), "{text}");
+                assert!(built.is_some_and(|built| built.length().is_none() && built.hashes().is_none()), "{text}");
+            }
+            version.is_some()
+        };
+        assert!(same(usual) && same(r#"{"version":1}"#) && same(r#"{"version":9999999999999999999}"#));
+        let unusual = [
+            r#"{"version":0}"#,
+            r#"{"version":-1}"#,
+            r#"{"version":1.0}"#,
+            r#"{"version":1e3}"#,
+            r#"{"version":"1"}"#,
+            r#"{"version":18446744073709551615}"#,
+            r#"{"version":18446744073709551616}"#,
+            r#"{"length":1,"version":1}"#,
+            r#"{"version":1,"x":1}"#,
+            r#"{"version": 1}"#,
+            r#"{"version":1} "#,
+            r#"[1]"#,
+        ];
+        for text in unusual {
+            assert!(!same(text), "{text}");
+        }
+        for (at, byte) in (0..usual.len()).flat_map(|at| (0..128_u8).map(move |byte| (at, char::from(byte)))) {
+            let (before, after) = usual.split_at(at);
+            for text in [format!("{before}{byte}{after}"), format!("{before}{byte}{}", &after[1..])] {
+                // What is no JSON at all is never asked about.
+                if json::parse(text.as_bytes()).is_ok() {
+                    same(&text);
                 }
             }
         }

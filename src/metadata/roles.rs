@@ -142,6 +142,13 @@ impl Role for Snapshot {
         _: &MetadataLimits,
     ) -> Result<Document<'d>, json::Error> {
         let meta = RefCell::new(Ok(Vec::new()));
+        let usual = |name: &str, text: &str| match (&mut *meta.borrow_mut(), plain::usual_meta_file(text)) {
+            (Ok(files), Some(version)) => {
+                files.push((name.to_owned(), MetaFile { version, length: None, hashes: None }));
+                true
+            }
+            _ => false,
+        };
         let take = |name: &str, at: At<'_>| {
             let mut meta = meta.borrow_mut();
             if let Ok(files) = &mut *meta {
@@ -151,8 +158,8 @@ impl Role for Snapshot {
                 }
             }
         };
-        let document =
-            Document::without::<Unshaped>(file, &[Part { path: &["signed", "meta"], kept: Kept::Fields(&take) }])?;
+        let meta_in_it = Part { path: &["signed", "meta"], kept: Kept::Fields { usual: &usual, take: &take } };
+        let document = Document::without::<Unshaped>(file, &[meta_in_it])?;
         // In the order of the file, which is that of the map.
         parts.0 = meta.into_inner().map(BTreeMap::from_iter);
         Ok(document)
@@ -192,7 +199,7 @@ pub struct MetaFile {
 }
 
 impl MetaFile {
-    fn read(at: At<'_>) -> Result<Self, json::Error> {
+    pub(super) fn read(at: At<'_>) -> Result<Self, json::Error> {
         Ok(Self {
             version: at.field("version")?.positive()?,
             length: at.optional("length")?.map(|at| at.unsigned()).transpose()?,
@@ -307,8 +314,10 @@ impl Role for Targets {
         limits: &MetadataLimits,
     ) -> Result<Document<'d>, json::Error> {
         let listed = RefCell::new(parts);
+        let usual = |text: &str| listed.borrow_mut().add_usual(text);
         let take = |at: At<'_>| listed.borrow_mut().add(at, limits);
-        let roles = Part { path: &["signed", "delegations", "roles"], kept: Kept::Items(&take) };
+        let kept = Kept::Items { usual: &usual, take: &take };
+        let roles = Part { path: &["signed", "delegations", "roles"], kept };
         Document::without::<TargetFile>(file, &[roles, targets_in(file)])
     }
 
