@@ -3,6 +3,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::panic,
     clippy::type_complexity,
     reason = "tests state what they expect"
 )]

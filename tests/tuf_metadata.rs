@@ -74,7 +74,7 @@ fn a_believed_file_shows_what_it_says() {
     let snapshot = believed::<Snapshot>(&repo, "snapshot");
     assert_eq!((snapshot.targets().version(), snapshot.role("team").unwrap().version()), (2, 1));
     assert_eq!(snapshot.role("nobody"), None);
-    assert_eq!(snapshot.meta().keys().collect::<Vec<_>>(), ["targets.json", "team.json"]);
+    assert_eq!(snapshot.files().map(|(name, _)| name).collect::<Vec<_>>(), ["targets.json", "team.json"]);
 
     let targets = believed::<Targets>(&repo, "targets");
     let listed: Vec<(String, u64)> = targets.targets().map(|(path, file)| (path.into_owned(), file.length())).collect();

@@ -126,11 +126,11 @@ fn hashes(hashes: &Hashes, plain: &Json) {
 fn snapshot(snapshot: &Snapshot, plain: &Json) {
     let meta = plain.get("meta").expect("meta");
     meta_file(snapshot.targets(), meta.get("targets.json"));
-    assert_eq!(snapshot.meta().len(), meta.members().len());
+    assert_eq!(snapshot.files().count(), meta.members().len());
     for (name, entry) in meta.members() {
-        meta_file(&snapshot.meta()[name], Some(entry));
+        meta_file(&snapshot.file(name).unwrap(), Some(entry));
         if let Some(role) = name.strip_suffix(".json") {
-            assert_eq!(snapshot.role(role), snapshot.meta().get(name));
+            assert_eq!(snapshot.role(role), snapshot.file(name));
         }
     }
 }

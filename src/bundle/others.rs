@@ -22,7 +22,7 @@ use crate::verify::Stop;
 pub(super) fn are_still_served(trusted: &Trusted, new: &Path, into: &Path) -> Result<(), Stop> {
     let mut there = There { new, into, folders: BTreeMap::new() };
     let mut findings = Vec::new();
-    for (file, listed) in trusted.snapshot().meta() {
+    for (file, listed) in trusted.snapshot().files() {
         let Some(role) = file.strip_suffix(".json") else { continue };
         let name = metadata_name(role, listed.version(), true);
         if there.is_left_behind(METADATA, "", &name)? {

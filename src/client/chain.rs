@@ -211,7 +211,8 @@ mod tests {
 
     fn root(version: u64) -> Vec<u8> {
         // With what stands between records in it.
-        format!("{{\n{version} 3\n{}}}", "x".repeat(usize::try_from(version).unwrap() * 1000)).into_bytes()
+        format!("{{\n{version} 3\n{}}}", "x".repeat(usize::try_from(version).unwrap().saturating_mul(1000)))
+            .into_bytes()
     }
 
     fn of(versions: &[u64]) -> Vec<u8> {

@@ -225,7 +225,7 @@ impl LockedStore<'_> {
         match &mut self.0 {
             Locked::Memory(files, _) => {
                 files.roots.split_off(&version);
-                if !files.roots.last_key_value().is_some_and(|(last, _)| last.checked_add(1) == Some(version)) {
+                if files.roots.last_key_value().is_none_or(|(last, _)| last.checked_add(1) != Some(version)) {
                     files.roots.clear();
                 }
                 files.roots.insert(version, root.to_vec());

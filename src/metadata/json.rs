@@ -24,7 +24,7 @@ use std::sync::Arc;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::members::{Member, Members, Unshaped};
+use super::members::{Member, Members, Tight, Unshaped};
 use crate::limits::JSON_DEPTH;
 use crate::text::quoted;
 
@@ -228,7 +228,7 @@ pub(super) struct Reading<'d> {
     fault: Cell<Option<Error>>,
     /// Whether all members so far came in the order of their keys, and all numbers were integers.
     ordered: Cell<bool>,
-    /// A part of the document, from a key in it to the end of a value, that is known to be tight.
+    /// A part of the document, of whole tokens, that is known to be tight.
     tight: Cell<(usize, usize)>,
 }
 
@@ -277,15 +277,18 @@ impl<'d> Reading<'d> {
         Err(text)
     }
 
-    /// The text of the first key in `part` follows its quote, and what follows `part` is in no string.
+    /// Of several parts, the longest is noted.
     pub(super) fn is_tight_at(&self, part: Range<usize>) {
-        self.tight.set((part.start, part.end));
+        let (start, end) = self.tight.get();
+        if part.len() > end.saturating_sub(start) {
+            self.tight.set((part.start, part.end));
+        }
     }
 
     fn is_tight(&self, document: &[u8]) -> bool {
         let (start, end) = self.tight.get();
-        match (start.checked_sub(1).and_then(|quote| document.get(..quote)), document.get(end..)) {
-            (Some(before), Some(after)) if start < end => is_tight(before) && is_tight(after),
+        match (document.get(..start), document.get(end..)) {
+            (Some(before), Some(after)) => is_tight(before) && is_tight(after),
             _ => is_tight(document),
         }
     }
@@ -313,9 +316,7 @@ pub(super) struct Part<'r> {
 pub(super) enum Kept<'r> {
     /// The members of an object stay where they are in the document: [`Value::Members`].
     InPlace(&'r Arc<Vec<u8>>),
-    /// Each member of an object is handed over, in the order of the document: [`Value::Taken`].
-    Fields { usual: &'r dyn Fn(&str, &str) -> bool, take: &'r dyn Fn(&str, At<'_>) },
-    /// Each item of an array is: [`Value::Taken`].
+    /// Each item of an array is handed over, in the order of the document: [`Value::Taken`].
     ///
     /// `usual` is asked first. It may take an item by its text, which is JSON, without having it built: if that is in canonical form, and of it nothing else
     /// comes than `take` would make of the value. `false` decides nothing.
@@ -384,36 +385,6 @@ impl<'r, 'd, M: Member> Seed<'r, 'd, M> {
     }
 }
 
-impl<M: Member> Seed<'_, '_, M> {
-    fn hand_over_fields<'de, A: MapAccess<'de>>(
-        self,
-        mut map: A,
-        inner: Self,
-        path: &[&str],
-        usual: &dyn Fn(&str, &str) -> bool,
-        take: &dyn Fn(&str, At<'_>),
-    ) -> Result<Value<'de>, A::Error> {
-        let mut keys: Vec<Cow<'de, str>> = Vec::new();
-        while let Some(Key(key)) = map.next_key_seed(KeySeed(self.reading))? {
-            let text = map.next_value::<&RawValue>()?.get();
-            if !usual(&key, text) {
-                let value = inner.passing().again(text.as_bytes()).or_else(|error| self.reading.fail(error))?;
-                let take = |at: At<'_>| take(&key, at);
-                hand_over(At::document(&Value::Null), path, Step::Key(&key), &value, &take);
-            }
-            keys.push(key);
-        }
-        if !keys.is_sorted_by(|a, b| a < b) {
-            self.reading.is_out_of_order();
-            keys.sort();
-            if let Some((key, _)) = keys.iter().zip(keys.iter().skip(1)).find(|(a, b)| a == b) {
-                return self.reading.fail(Error::DuplicateKey(key.to_string()));
-            }
-        }
-        Ok(Value::Taken)
-    }
-}
-
 /// Hands on a value with the path that leads to it, for errors: nothing above it is kept.
 fn hand_over(at: At<'_>, path: &[&str], last: Step<'_>, value: &Value<'_>, take: &dyn Fn(At<'_>)) {
     match path.split_first() {
@@ -478,14 +449,18 @@ impl<'de, M: Member> Visitor<'de> for Seed<'_, '_, M> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
         let inner = self.deeper()?;
         if let Some(Part { path, kept: Kept::Items { usual, take } }) = self.part() {
-            let mut place = 0_usize;
+            let (mut place, mut tight) = (0_usize, Tight::default());
             while let Some(text) = seq.next_element::<&RawValue>()?.map(RawValue::get) {
-                if !usual(text) {
+                if usual(text) {
+                    tight.add(self.reading.bytes, text);
+                } else {
+                    tight.end();
                     let item = inner.passing().again(text.as_bytes()).or_else(|error| self.reading.fail(error))?;
                     hand_over(At::document(&Value::Null), path, Step::Item(place), &item, take);
                 }
                 place = place.saturating_add(1);
             }
+            self.reading.is_tight_at(tight.part());
             return Ok(Value::Taken);
         }
         let mut items = Vec::new();
@@ -500,14 +475,8 @@ impl<'de, M: Member> Visitor<'de> for Seed<'_, '_, M> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
         let inner = self.deeper()?;
-        match self.part() {
-            Some(Part { path, kept: Kept::InPlace(bytes) }) => {
-                return Ok(Value::Members(Arc::new(Members::read(map, inner, bytes, path)?)));
-            }
-            Some(Part { path, kept: Kept::Fields { usual, take } }) => {
-                return self.hand_over_fields(map, inner, path, usual, take);
-            }
-            _ => {}
+        if let Some(Part { path, kept: Kept::InPlace(bytes) }) = self.part() {
+            return Ok(Value::Members(Arc::new(Members::read(map, inner, bytes, path)?)));
         }
         let mut members = Vec::with_capacity(if self.stays { 0 } else { 6 });
         let mut in_order = true;

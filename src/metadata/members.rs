@@ -84,7 +84,7 @@ impl Members {
                     map.next_value::<IgnoredAny>()?;
                     let text = value_at(document, place, key.len());
                     let usual = M::usual(text);
-                    tight.add(document, place, text, usual);
+                    tight.add_member(document, place, text, usual);
                     let left = reading.left().get();
                     if usual.is_some() || M::is_plain(seed.depth(), text, reading.left()) {
                         Ok(())
@@ -105,7 +105,7 @@ impl Members {
             checked.or_else(|error| reading.fail(error))?;
             before = Some(key);
         }
-        reading.is_tight_at(tight.members);
+        reading.is_tight_at(tight.part());
         // In strict order, no key is there twice.
         if !ordered {
             reading.is_out_of_order();
@@ -198,36 +198,55 @@ impl Members {
     }
 }
 
-/// The members from the first on that are canonical, with one comma between two and nothing else: nobody has to look at these bytes once more.
+/// Members of an object, or items of an array, that are canonical, with one comma between two and nothing else, from the first such one on: nobody has to look
+/// at these bytes once more.
 #[derive(Default)]
-struct Tight {
-    /// From the first key to the end of the last value.
-    members: Range<usize>,
+pub(super) struct Tight {
+    part: Range<usize>,
     ended: bool,
 }
 
 impl Tight {
     /// A member whose key is at `place`, and whose value, at the start of `text`, is `usual` bytes long if it is canonical.
-    fn add(&mut self, document: &[u8], place: u32, text: &[u8], usual: Option<usize>) {
-        let Some((Ok(key), start, length)) = usual
-            .filter(|_| !self.ended)
-            .and_then(|length| Some((usize::try_from(place), document.len().checked_sub(text.len())?, length)))
-        else {
-            return self.end();
+    fn add_member(&mut self, document: &[u8], place: u32, text: &[u8], usual: Option<usize>) {
+        let bounds = || {
+            let (key, length) = (usize::try_from(place).ok()?, usual?);
+            let value = document.len().checked_sub(text.len())?;
+            // No white space before the value: the key, its quote, a colon.
+            let between = document.get(value.checked_sub(2)?..value)?;
+            Some(key.checked_sub(1)?..value.checked_add(length)?).filter(|_| between == b"\":")
         };
-        // No white space before the value: the key, its quote, a colon.
-        let between = start.checked_sub(2).and_then(|colon| document.get(colon..start));
-        // Nor before the key: the end of the value before, a comma, the key's quote.
-        let follows = self.members.is_empty() || self.members.end.checked_add(2) == Some(key);
-        match start.checked_add(length).filter(|_| between == Some(b"\":") && follows) {
-            Some(end) if self.members.is_empty() => self.members = key..end,
-            Some(end) => self.members.end = end,
-            None => self.end(),
+        self.extend(document, bounds());
+    }
+
+    /// An item that is canonical.
+    pub(super) fn add(&mut self, document: &[u8], text: &str) {
+        let bounds = || {
+            let start = usize::try_from(place_of(text, document)?).ok()?;
+            Some(start..start.checked_add(text.len())?)
+        };
+        self.extend(document, bounds());
+    }
+
+    fn extend(&mut self, document: &[u8], next: Option<Range<usize>>) {
+        let Range { start, end } = self.part;
+        match next.filter(|_| !self.ended) {
+            Some(next) if start == end => self.part = next,
+            Some(next) if end.checked_add(1) == Some(next.start) && document.get(end) == Some(&b',') => {
+                self.part.end = next.end;
+            }
+            _ => self.end(),
         }
     }
 
-    fn end(&mut self) {
-        self.ended = true;
+    /// What follows was not added.
+    pub(super) fn end(&mut self) {
+        self.ended = !self.part.is_empty();
+    }
+
+    /// From the start of the first to the end of the last.
+    pub(super) fn part(self) -> Range<usize> {
+        self.part
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::delegation::{Delegations, Listed};
 use super::json::{self, At, Document, Kept, Part, Value};
 use super::key::{Key, KeyId, read_keys};
-use super::members::{Member, Members, Unshaped};
+use super::members::{Member, Members};
 use super::{MetadataError, Role, RoleKeys, plain};
 use crate::digest::{Sha256, Sha512};
 use crate::limits::MetadataLimits;
@@ -105,10 +105,12 @@ impl Role for Timestamp {
 }
 
 /// `snapshot.json`: which version of each targets file is current [TUF 4.4].
+///
+/// A repository of hash bins lists tens of thousands. As in [`Targets`], each was checked, and stays in the file's bytes.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     targets: MetaFile,
-    meta: BTreeMap<String, MetaFile>,
+    meta: Arc<Members>,
 }
 
 impl Snapshot {
@@ -120,69 +122,39 @@ impl Snapshot {
 
     /// What the current file of the targets role named `role` must be. `None`: there is no such role.
     #[must_use]
-    pub fn role(&self, role: &str) -> Option<&MetaFile> {
-        self.meta.get(&format!("{role}.json"))
+    pub fn role(&self, role: &str) -> Option<MetaFile> {
+        self.file(&format!("{role}.json"))
     }
 
-    /// All files by name, such as `targets.json`.
+    /// What the current file of this name must be, such as `targets.json`.
     #[must_use]
-    pub fn meta(&self) -> &BTreeMap<String, MetaFile> {
-        &self.meta
+    pub fn file(&self, name: &str) -> Option<MetaFile> {
+        self.meta.get(name).and_then(|value| MetaFile::of(&value))
+    }
+
+    /// All files by name, in order.
+    pub fn files(&self) -> impl Iterator<Item = (Cow<'_, str>, MetaFile)> {
+        self.meta.iter().filter_map(|(name, value)| Some((name, MetaFile::of(&value)?)))
     }
 }
 
 impl Role for Snapshot {
     const TYPE: &'static str = "snapshot";
-    /// A repository of hash bins has tens of thousands.
-    type Parts = MetaFiles;
+    type Parts = ();
 
-    fn document<'d>(
-        file: &'d Arc<Vec<u8>>,
-        parts: &mut Self::Parts,
-        _: &MetadataLimits,
-    ) -> Result<Document<'d>, json::Error> {
-        let meta = RefCell::new(Ok(Vec::new()));
-        let usual = |name: &str, text: &str| match (&mut *meta.borrow_mut(), plain::usual_meta_file(text)) {
-            (Ok(files), Some(version)) => {
-                files.push((name.to_owned(), MetaFile { version, length: None, hashes: None }));
-                true
-            }
-            _ => false,
-        };
-        let take = |name: &str, at: At<'_>| {
-            let mut meta = meta.borrow_mut();
-            if let Ok(files) = &mut *meta {
-                match MetaFile::read(at) {
-                    Ok(read) => files.push((name.to_owned(), read)),
-                    Err(error) => *meta = Err(error),
-                }
-            }
-        };
-        let meta_in_it = Part { path: &["signed", "meta"], kept: Kept::Fields { usual: &usual, take: &take } };
-        let document = Document::without::<Unshaped>(file, &[meta_in_it])?;
-        // In the order of the file, which is that of the map.
-        parts.0 = meta.into_inner().map(BTreeMap::from_iter);
-        Ok(document)
+    fn document<'d>(file: &'d Arc<Vec<u8>>, (): &mut (), _: &MetadataLimits) -> Result<Document<'d>, json::Error> {
+        Self::whole_document(file)
     }
 
-    fn read(signed: At<'_>, parts: Self::Parts, _: &MetadataLimits) -> Result<Self, MetadataError> {
-        let meta = signed.field("meta")?;
-        if *meta.value() != Value::Taken {
-            return Err(meta.wrong("an object").into());
-        }
-        let files = parts.0?;
-        let targets = files.get(TARGETS).cloned().ok_or_else(|| meta.lacks(TARGETS))?;
-        Ok(Self { targets, meta: files })
+    fn whole_document(file: &Arc<Vec<u8>>) -> Result<Document<'_>, json::Error> {
+        Document::without::<MetaFile>(file, &[Part { path: &["signed", "meta"], kept: Kept::InPlace(file) }])
     }
-}
 
-/// The files that a snapshot lists, as they passed; or what is wrong with the first that is wrong.
-#[derive(Debug)]
-pub struct MetaFiles(Result<BTreeMap<String, MetaFile>, json::Error>);
-
-impl Default for MetaFiles {
-    fn default() -> Self {
-        Self(Ok(BTreeMap::new()))
+    fn read(signed: At<'_>, (): (), _: &MetadataLimits) -> Result<Self, MetadataError> {
+        let at = signed.field("meta")?;
+        let meta = Arc::clone(at.members()?);
+        let targets = meta.get(TARGETS).and_then(|value| MetaFile::of(&value)).ok_or_else(|| at.lacks(TARGETS))?;
+        Ok(Self { targets, meta })
     }
 }
 
@@ -194,16 +166,35 @@ const TARGETS: &str = "targets.json";
 pub struct MetaFile {
     version: u64,
     length: Option<u64>,
-    /// Elsewhere, for there may be tens of thousands of files, and few list any.
-    hashes: Option<Box<Hashes>>,
+    hashes: Option<Hashes>,
+}
+
+impl Member for MetaFile {
+    /// Whatever is not usual is built.
+    fn is_plain(_: usize, _: &[u8], _: &Cell<usize>) -> bool {
+        false
+    }
+
+    fn usual(text: &[u8]) -> Option<usize> {
+        plain::usual_meta_file(text)
+    }
+
+    fn check(at: At<'_>) -> Result<(), json::Error> {
+        Self::read(at).map(drop)
+    }
 }
 
 impl MetaFile {
+    /// A value that was checked when its file was read.
+    fn of(value: &Value<'_>) -> Option<Self> {
+        Self::read(At::document(value)).ok()
+    }
+
     pub(super) fn read(at: At<'_>) -> Result<Self, json::Error> {
         Ok(Self {
             version: at.field("version")?.positive()?,
             length: at.optional("length")?.map(|at| at.unsigned()).transpose()?,
-            hashes: at.optional("hashes")?.map(Hashes::read).transpose()?.map(Box::new),
+            hashes: at.optional("hashes")?.map(Hashes::read).transpose()?,
         })
     }
 
@@ -222,7 +213,7 @@ impl MetaFile {
     /// The hashes that the file must have, if any are listed.
     #[must_use]
     pub fn hashes(&self) -> Option<&Hashes> {
-        self.hashes.as_deref()
+        self.hashes.as_ref()
     }
 }
 

@@ -117,12 +117,13 @@ impl Repository {
         let name = file_name(&RoleName::Snapshot, listed);
         let snapshot = self.need(&RoleName::Snapshot, &name)?;
         self.vouched_for(&snapshot, &name)?;
-        let meta = snapshot.snapshot().map(|s| s.meta().clone()).unwrap_or_default();
+        let files = snapshot.snapshot().map(|s| s.files().map(|(name, file)| (name.into_owned(), file.version())));
+        let files: Vec<(String, u64)> = files.into_iter().flatten().collect();
         self.published.insert(RoleName::Timestamp, timestamp);
         self.published.insert(RoleName::Snapshot, snapshot);
-        for (file, listed) in meta {
+        for (file, version) in files {
             let Some(role) = file.strip_suffix(".json").map(role_name) else { continue };
-            let name = file_name(&role, listed.version());
+            let name = file_name(&role, version);
             let document = self.need(&role, &name)?;
             if role == RoleName::Targets {
                 self.vouched_for(&document, &name)?;

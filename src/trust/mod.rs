@@ -351,11 +351,11 @@ impl AfterTimestamp {
 
 /// 5.5.5: every file that the trusted snapshot lists is still listed, in no lower version.
 fn not_rolled_back(seen: &Snapshot, new: &Snapshot) -> Result<(), TrustError> {
-    for (file, was) in seen.meta() {
-        let Some(is) = new.meta().get(file) else {
-            return Err(TrustError::RoleRemoved { file: file.clone(), trusted: was.version() });
+    for (file, was) in seen.files() {
+        let Some(is) = new.file(&file) else {
+            return Err(TrustError::RoleRemoved { file: file.into_owned(), trusted: was.version() });
         };
-        not_lower(&RoleName::Snapshot, &format!("version of {}", escaped(file)), was.version(), is.version())?;
+        not_lower(&RoleName::Snapshot, &format!("version of {}", escaped(&file)), was.version(), is.version())?;
     }
     Ok(())
 }

@@ -230,7 +230,7 @@ impl<'t> Search<'t> {
                 Some(file) => self.enter(&file),
                 None => {
                     let limits = &self.trusted.rules.limits;
-                    return Ok(Step::Need(RoleRequest::new(role, listed, limits.targets, limits)));
+                    return Ok(Step::Need(RoleRequest::new(role, &listed, limits.targets, limits)));
                 }
             }
         }
@@ -278,7 +278,7 @@ impl<'t> Search<'t> {
         };
         let keys = next.delegator.delegations().map(Delegations::keys);
         let none = BTreeMap::new();
-        targets_file(&role, bytes, listed, &self.trusted.rules, (next.role.keys(), keys.unwrap_or(&none)))
+        targets_file(&role, bytes, &listed, &self.trusted.rules, (next.role.keys(), keys.unwrap_or(&none)))
     }
 
     /// Moves to the role on top of the pending ones.
