@@ -262,6 +262,53 @@ fn a_store_belongs_to_the_root_it_was_first_used_with() {
 }
 
 #[test]
+fn a_damaged_chain_locks_out_nobody_who_pinned_a_root_in_the_middle_of_it() {
+    let path = folder("pinned_in_the_middle");
+    let mut repo = aged();
+    repo.rotate("root", &[NEW]).rotate("root", &[ROOT]);
+    assert_eq!(refresh(&repo, &path), Ok([5, 3, 3, 3]));
+    let good = contents(&path);
+    let with_pin = |repo: &Repo, version: u64| {
+        let pin = repo.files[&format!("metadata/{version}.root.json")].clone();
+        let client = Client::new(pin, MemorySource::new(repo), Store::folder(&path)).with_time(NOW.parse().unwrap());
+        client.refresh().map(|session| session.trusted().root().version()).map_err(|e| code(&e))
+    };
+    let mut other = Repo::of([Signer(71), Signer(72), Signer(73), Signer(74)]);
+    for _ in 2..=5 {
+        other.bump("root").write_role("root");
+    }
+    type Damage = fn(&mut Vec<u8>);
+    let damages: &[(&str, Damage)] = &[
+        ("as it is", |_| {}),
+        ("the first head", |chain| chain[0] = b'9'),
+        ("the first root", |chain| chain[100] ^= 1),
+        ("a later root", |chain| *chain.iter_mut().nth_back(100).unwrap() ^= 1),
+        ("cut", |chain| chain.truncate(1000)),
+        ("gone", Vec::clear),
+    ];
+    for (name, damage) in damages {
+        for version in 2..=5 {
+            let mut damaged = good.clone();
+            damage(damaged.get_mut("chain").unwrap());
+            restore(&path, &damaged);
+            assert_eq!(with_pin(&other, version), Err("store-of-another-root"), "{name}: {version}");
+            assert_eq!(contents(&path), damaged, "{name}: {version}: nothing is lost");
+            assert_eq!(with_pin(&repo, version), Ok(5), "{name}: {version}");
+            assert_eq!(refresh(&repo, &path), Ok([5, 3, 3, 3]), "{name}: {version}");
+            assert_eq!(contents(&path), good, "{name}: {version}: mended");
+        }
+    }
+    // A stale mirror that mends the front takes nothing behind it away.
+    let mut damaged = good.clone();
+    damaged.get_mut("chain").unwrap()[100] ^= 1;
+    restore(&path, &damaged);
+    let mut stale = repo.clone();
+    stale.files.remove("metadata/4.root.json");
+    assert_eq!(refresh(&stale, &path), Err("metadata-rollback"));
+    assert_eq!(contents(&path), good);
+}
+
+#[test]
 fn killed_between_any_two_writes_it_is_as_before_or_as_after() {
     // The states that a refresh passes through are those after each of its writes; they are replayed one by one.
     let path = folder("killed");

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Two numbers of 20 digits, a space and the end of the line.
 const HEAD_MAX: u64 = 42;
 
+/// As many bytes of a chain are read into memory at once: some twenty thousand roots.
+const ALL_MAX: u64 = 64 << 20;
+
 /// The file, opened when it is first asked for something.
 #[derive(Debug)]
 pub(super) struct Chain {
@@ -40,12 +43,12 @@ impl Chain {
         Ok(root)
     }
 
-    /// All roots up to the first that is damaged or longer than `limit`, by version.
+    /// All roots up to the first that is damaged or longer than `limit`, by version; no more than [`ALL_MAX`] bytes of them.
     pub(super) fn all(&mut self, limit: u64) -> io::Result<BTreeMap<u64, Vec<u8>>> {
         let mut roots = BTreeMap::new();
         let Some(mut records) = self.records()? else { return Ok(roots) };
         records.rewind()?;
-        while let Some(head) = records.head()?.filter(|head| head.length <= limit) {
+        while let Some(head) = records.head()?.filter(|head| head.length <= limit && head.end <= ALL_MAX) {
             let Some(root) = records.root(&head)? else { break };
             roots.insert(head.version, root);
         }
@@ -53,7 +56,8 @@ impl Chain {
         Ok(roots)
     }
 
-    /// Puts a root behind the one before it, in the place of all that stands there. Roots that do not lead up to it are dropped.
+    /// Puts a root behind the one before it, in the place of what stands there. Those behind stay if it is as long as the one that it takes the place of, else
+    /// they are dropped, as are roots that do not lead up to it.
     pub(super) fn put(&mut self, version: u64, root: &[u8]) -> io::Result<()> {
         let mut records = match self.records()? {
             Some(records) => records,
@@ -168,19 +172,21 @@ impl Records {
     }
 
     fn put(&mut self, version: u64, root: &[u8]) -> io::Result<()> {
-        self.find(version)?;
+        let record = [format!("{version} {}\n", root.len()).as_bytes(), root, b"\n"].concat();
+        let length = u64::try_from(record.len()).unwrap_or(u64::MAX);
+        let takes_its_place = self.find(version)?.is_some_and(|head| head.end.checked_sub(self.place) == Some(length));
         if self.next.is_some_and(|next| next != version) {
             self.rewind()?;
         }
         // What was read ahead is not what will stand there.
         self.file.seek(SeekFrom::Start(self.place))?;
-        if self.place < self.length {
+        if self.place < self.length && !takes_its_place {
             self.file.get_mut().set_len(self.place)?;
+            self.length = self.place;
         }
-        let record = [format!("{version} {}\n", root.len()).as_bytes(), root, b"\n"].concat();
         self.file.get_mut().write_all(&record)?;
-        self.place = self.place.saturating_add(u64::try_from(record.len()).unwrap_or(u64::MAX));
-        (self.length, self.next) = (self.place, version.checked_add(1));
+        self.place = self.place.saturating_add(length);
+        (self.length, self.next) = (self.length.max(self.place), version.checked_add(1));
         Ok(())
     }
 }
@@ -244,12 +250,14 @@ mod tests {
         let cases: &[(&str, &[u64], u64, &[u64])] = &[
             ("behind all", &[2, 3], 4, &[2, 3, 4]),
             ("in the place of the last", &[2, 3, 4], 4, &[2, 3, 4]),
-            ("in the place of the first", &[2, 3, 4], 2, &[2]),
+            ("in the place of the first", &[2, 3, 4], 2, &[2, 3, 4]),
+            ("in the place of one in the middle", &[2, 3, 4], 3, &[2, 3, 4]),
             ("before all", &[5, 6], 3, &[3]),
             ("with a gap", &[2, 3], 9, &[9]),
             ("into a gap", &[2, 9], 5, &[5]),
-            ("behind a gap", &[2, 9], 3, &[2, 3]),
+            ("before a gap", &[2, 9], 3, &[2, 3]),
             ("where the order is wrong", &[4, 2, 3], 3, &[3]),
+            ("the first of a wrong order", &[4, 2, 3], 4, &[4, 2, 3]),
         ];
         for (name, before, version, after) in cases {
             for read in [None, Some(2), Some(3), Some(9)] {
@@ -293,6 +301,35 @@ mod tests {
             chain.put(3, &root(3)).unwrap();
             assert_eq!(fs::read(chain.path()).unwrap(), of(&[2, 3]), "{name}: mended");
         }
+    }
+
+    #[test]
+    fn one_that_is_longer_or_shorter_than_the_one_before_ends_the_chain() {
+        for (length, after) in [(10, None), (root(3).len(), Some(root(4))), (5000, None)] {
+            let mut chain = chain("length", Some(&of(&[2, 3, 4])));
+            chain.put(3, &vec![b'y'; length]).unwrap();
+            assert_eq!(chain.read(3, 1 << 20).unwrap(), Some(vec![b'y'; length]));
+            assert_eq!(chain.read(4, 1 << 20).unwrap(), after, "{length}");
+            assert_eq!(chain.read(2, 1 << 20).unwrap(), Some(root(2)));
+            // And it goes on.
+            chain.put(4, b"{}").unwrap();
+            assert_eq!(chain.all(1 << 20).unwrap().into_keys().collect::<Vec<_>>(), [2, 3, 4]);
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_at_once_than_fits() {
+        let mut chain = chain("sparse", Some(&of(&[2])));
+        // Holes of which a disk stores nothing.
+        let file = File::options().append(true).open(chain.path()).unwrap();
+        let mut at = file.metadata().unwrap().len();
+        for version in 3..100 {
+            (&file).write_all(format!("{version} {}\n", 1 << 30).as_bytes()).unwrap();
+            at = file.metadata().unwrap().len().max(at).saturating_add(1 << 30);
+            file.set_len(at).unwrap();
+            (&file).write_all(b"\n").unwrap();
+        }
+        assert_eq!(chain.all(u64::MAX).unwrap().into_keys().collect::<Vec<_>>(), [2]);
     }
 
     #[test]

@@ -32,8 +32,8 @@ impl<S: Source> Client<S> {
     pub(super) fn refresh_root(&self, store: &mut LockedStore<'_>, rules: &Rules) -> Result<AfterRoot, ClientError> {
         let mut roots = Roots::pin(&self.pinned, rules.clone()).map_err(Undecided::PinnedRoot)?; // 5.2
         let pinned = roots.root().version();
-        claim_store(store, roots.root(), rules)?;
         let seen = self.newest_root_seen(store, rules)?;
+        self.claim_store(store, roots.root(), seen, rules)?;
         self.replay_stored_roots(store, &mut roots)?;
         let newer = self.follow_new_roots(store, &mut roots, seen);
         let found = roots.root().version();
@@ -82,14 +82,28 @@ impl<S: Source> Client<S> {
 
     /// 5.3.3 to 5.3.9. A newer root that is not trusted ends the update: going on with the old one would be a freeze.
     fn follow_new_roots(&self, store: &mut LockedStore<'_>, roots: &mut Roots, seen: u64) -> Result<(), ClientError> {
-        let fetch = |version: u64| self.fetch_metadata(&format!("{version}.root.json"), self.limits.root);
         let most = self.limits.root_rotations;
-        let followed = follow(
+        let followed = self.fetch_roots(store, roots, seen, most.into())?;
+        if followed < most.into() || self.fetch_root(roots.next_version()?)?.is_none() {
+            return Ok(());
+        }
+        Err(Undecided::TooManyRoots(most).into())
+    }
+
+    /// Follows at most so many roots of the repository, and says how many there were.
+    fn fetch_roots(
+        &self,
+        store: &mut LockedStore<'_>,
+        roots: &mut Roots,
+        seen: u64,
+        most: u64,
+    ) -> Result<u64, ClientError> {
+        follow(
             roots,
             self.source.is_local(),
-            most.into(),
+            most,
             store,
-            |_, version| fetch(version),
+            |_, version| self.fetch_root(version),
             |store, root, rotated| {
                 // A root that was seen before is followed again where the stored chain is damaged. What is remembered is younger than
                 // it then, and was signed by the keys that it left.
@@ -102,11 +116,62 @@ impl<S: Source> Client<S> {
                 store.keep_root(version, root.bytes())?; // 5.3.8
                 Ok(ControlFlow::Continue(()))
             },
-        )?;
-        if followed < most.into() || fetch(roots.next_version()?)?.is_none() {
-            return Ok(());
+        )
+    }
+
+    fn fetch_root(&self, version: u64) -> Result<Option<Vec<u8>>, ClientError> {
+        self.fetch_metadata(&format!("{version}.root.json"), self.limits.root)
+    }
+
+    /// A store belongs to the root that was pinned when it was first used, and to those of its chain. With another one its memory would be
+    /// taken for a rollback, or be lost.
+    fn claim_store(
+        &self,
+        store: &mut LockedStore<'_>,
+        pinned: &Signed<Root>,
+        seen: u64,
+        rules: &Rules,
+    ) -> Result<(), ClientError> {
+        let same = |bytes: &[u8]| trust::same_content(bytes, pinned.bytes());
+        let owner = store.read(PINNED, self.limits.root)?;
+        // What is no root, signed as it demands itself, is damage: whoever claims the store next mends it.
+        match owner.and_then(|bytes| Roots::pin(&bytes, rules.clone()).ok()) {
+            None => Ok(store.keep(PINNED, pinned.bytes())?),
+            Some(owner) if same(owner.root().bytes()) => Ok(()),
+            Some(owner) => {
+                let version = pinned.version();
+                let limit = self.limits.root;
+                let is_member = |store: &mut LockedStore<'_>| {
+                    store.root(version, limit).map(|root| root.is_some_and(|root| same(&root)))
+                };
+                if is_member(store)? || (self.mend_chain(store, owner, version, seen)? && is_member(store)?) {
+                    return Ok(());
+                }
+                Err(Undecided::OtherStore(store.describe(PINNED)).into())
+            }
         }
-        Err(Undecided::TooManyRoots(most).into())
+    }
+
+    /// Fetches what is lost of the stored chain from its first root to that of a version which was seen, if the repository has it. Without it, whoever pinned a
+    /// root in the middle of a damaged chain could not use the store.
+    fn mend_chain(
+        &self,
+        store: &mut LockedStore<'_>,
+        mut roots: Roots,
+        version: u64,
+        seen: u64,
+    ) -> Result<bool, ClientError> {
+        if version > seen {
+            return Ok(false);
+        }
+        self.replay_stored_roots(store, &mut roots)?;
+        let lost = version.saturating_sub(roots.root().version()).min(self.limits.root_rotations.into());
+        match self.fetch_roots(store, &mut roots, seen, lost) {
+            Ok(_) => Ok(true),
+            // They are of another chain.
+            Err(ClientError::NotTrusted(_)) => Ok(false),
+            Err(undecided) => Err(undecided),
+        }
     }
 }
 
@@ -205,21 +270,6 @@ impl Reader {
         let bytes = self.waiting.iter().fold(0_usize, |sum, length| sum.saturating_add(*length));
         let is_short = bytes < AHEAD_BYTES && self.waiting.len() < AHEAD;
         u64::try_from(self.waiting.len()).is_ok_and(|n| n < most) && (is_short || self.waiting.is_empty())
-    }
-}
-
-/// A store belongs to the root that was pinned when it was first used, and to those of its chain. With another one its memory would be
-/// taken for a rollback, or be lost.
-fn claim_store(store: &mut LockedStore<'_>, pinned: &Signed<Root>, rules: &Rules) -> Result<(), ClientError> {
-    let limit = rules.limits().root;
-    let same = |bytes: &[u8]| trust::same_content(bytes, pinned.bytes());
-    // What is no root, signed as it demands itself, is damage: whoever claims the store next mends it.
-    let owner = store.read(PINNED, limit)?.filter(|bytes| Roots::pin(bytes, rules.clone()).is_ok());
-    match owner {
-        None => Ok(store.keep(PINNED, pinned.bytes())?),
-        Some(owner) if same(&owner) => Ok(()),
-        Some(_) if store.root(pinned.version(), limit)?.is_some_and(|member| same(&member)) => Ok(()),
-        Some(_) => Err(Undecided::OtherStore(store.describe(PINNED)).into()),
     }
 }
 

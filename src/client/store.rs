@@ -20,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::chain::Chain;
+use crate::limits::MetadataLimits;
 use crate::text::{escaped, quoted};
 
 /// The roots after the pinned one.
@@ -117,7 +118,7 @@ impl Store {
         let mut files = Files::default();
         if !matches!(&self.0, Place::Folder(path) if !path.exists()) {
             let mut store = self.lock(wait)?;
-            files.roots = store.roots(limit)?;
+            files.roots = store.roots(limit.min(MetadataLimits::default().root))?;
             for name in store.names()?.into_iter().filter(|name| wanted(name)) {
                 if let Some(bytes) = store.read(&name, limit)? {
                     files.named.insert(name, bytes);
@@ -195,7 +196,10 @@ impl LockedStore<'_> {
     /// The roots after the pinned one, by version, up to the first that is damaged or longer than `limit`.
     fn roots(&mut self, limit: u64) -> Result<BTreeMap<u64, Vec<u8>>, StoreError> {
         match &mut self.0 {
-            Locked::Memory(files, _) => Ok(files.roots.clone()),
+            Locked::Memory(files, _) => {
+                let roots = files.roots.iter().take_while(|(_, root)| fits(root, limit));
+                Ok(roots.map(|(version, root)| (*version, root.clone())).collect())
+            }
             Locked::Folder { chain, .. } => chain.all(limit).map_err(|source| failed("read", chain.path(), source)),
         }
     }
@@ -214,7 +218,7 @@ impl LockedStore<'_> {
         }
     }
 
-    /// Keeps a root behind the one before it. All others are dropped: they do not lead up to it.
+    /// Keeps a root behind the one before it, if there is one. Those behind may be dropped, and those that do not lead up to it are: they can be fetched again.
     ///
     /// It guards nothing; see [`keep`](Self::keep).
     ///

@@ -120,6 +120,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Lines and columns are those of the item then.
+    fn in_item(self, path: &[&str], place: usize) -> Self {
+        match self {
+            Self::Syntax(text) => Self::Syntax(format!("in {}[{place}]: {text}", path.join("."))),
+            other => other,
+        }
+    }
+}
+
 /// Reads one document.
 ///
 /// # Errors
@@ -455,7 +465,8 @@ impl<'de, M: Member> Visitor<'de> for Seed<'_, '_, M> {
                     tight.add(self.reading.bytes, text);
                 } else {
                     tight.end();
-                    let item = inner.passing().again(text.as_bytes()).or_else(|error| self.reading.fail(error))?;
+                    let item = inner.passing().again(text.as_bytes());
+                    let item = item.or_else(|error| self.reading.fail(error.in_item(path, place)))?;
                     hand_over(At::document(&Value::Null), path, Step::Item(place), &item, take);
                 }
                 place = place.saturating_add(1);

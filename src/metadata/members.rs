@@ -117,7 +117,8 @@ impl Members {
     fn sort(&mut self) -> Result<(), Error> {
         let document = &self.document;
         let key = |place: &u32| key_at(document, *place);
-        self.places.sort_unstable_by(|a, b| key(a).cmp(key(b)));
+        // No further than they are the same: one of them may have millions of bytes.
+        self.places.sort_unstable_by(|a, b| bytes_at(document, *a).cmp(bytes_at(document, *b)));
         self.built.sort_by(|(a, _), (b, _)| a.cmp(b));
         let pairs = self.places.iter().zip(self.places.iter().skip(1));
         let twice = pairs.map(|(a, b)| (key(a), key(b))).find(|(a, b)| a == b).map(|(a, _)| a.to_vec());
@@ -131,7 +132,7 @@ impl Members {
     }
 
     fn place(&self, key: &str) -> Option<u32> {
-        let at = self.places.binary_search_by(|place| key_at(&self.document, *place).cmp(key.as_bytes())).ok()?;
+        let at = self.places.binary_search_by(|place| bytes_at(&self.document, *place).cmp(key.as_bytes())).ok()?;
         self.places.get(at).copied()
     }
 
@@ -308,10 +309,18 @@ fn place_of(text: &str, document: &[u8]) -> Option<u32> {
     u32::try_from(place).ok().filter(|_| there == text.as_bytes())
 }
 
-/// The text of a key without escapes.
+/// The text of a key without escapes. All of it is looked at.
 fn key_at(document: &[u8], place: u32) -> &[u8] {
-    let from = usize::try_from(place).ok().and_then(|place| document.get(place..)).unwrap_or_default();
-    from.split(|b| *b == b'"').next().unwrap_or_default()
+    from(document, place).split(|b| *b == b'"').next().unwrap_or_default()
+}
+
+/// The same byte by byte, so that no more of it is looked at than is needed.
+fn bytes_at(document: &[u8], place: u32) -> impl Iterator<Item = &u8> {
+    from(document, place).iter().take_while(|b| **b != b'"')
+}
+
+fn from(document: &[u8], place: u32) -> &[u8] {
+    usize::try_from(place).ok().and_then(|place| document.get(place..)).unwrap_or_default()
 }
 
 /// The document from the value on whose key is at `place` and `length` bytes long.
@@ -386,6 +395,21 @@ mod tests {
         }
         for text in ["{\"a\":1", "{\"a\":1,}", "{\"a\" 1}", "{\"a\":\"\\ud800\"}"] {
             assert!(matches!(read::<Unshaped>(text), Err(Error::Syntax(_))), "{text}");
+        }
+    }
+
+    /// A long key is looked at as often as there are members, and must not be to its end: else this would take an hour.
+    #[test]
+    fn a_key_of_millions_of_bytes_among_many_takes_no_longer_than_both_apart() {
+        let long = "m".repeat(4 << 20);
+        for (name, escape) in [("plain", ""), ("escaped", "\\/")] {
+            let mut keys: Vec<String> = (0..100_000).map(|n| format!("\"{escape}{:x}\":1", n * 7)).collect();
+            // Out of order.
+            keys.insert(50_000, format!("\"{long}\":1"));
+            let (members, _) = read::<Unshaped>(&format!("{{{}}}", keys.join(","))).unwrap();
+            assert_eq!(members.len(), 100_001, "{name}");
+            let all = members.iter().filter(|(key, value)| members.get(key).as_ref() == Some(value)).count();
+            assert_eq!(all, 100_001, "{name}");
         }
     }
 

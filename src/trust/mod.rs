@@ -341,7 +341,7 @@ impl AfterTimestamp {
             _ => Arc::new(self.before.verify::<Snapshot>(&RoleName::Snapshot, Root::snapshot, bytes)?), // 5.5.3
         };
         same_version(&RoleName::Snapshot, "timestamp", listed.version(), new.version())?; // 5.5.4
-        if let Some(seen) = &self.before.seen_snapshot {
+        if let Some(seen) = self.before.seen_snapshot.as_ref().filter(|seen| !Arc::ptr_eq(seen, &new)) {
             not_rolled_back(seen, &new)?; // 5.5.5
         }
         self.before.rules.not_expired(&RoleName::Snapshot, &new)?; // 5.5.6
