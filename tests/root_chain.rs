@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use plimsoll::client::{Client, Store};
+use plimsoll::client::{Client, Remembered, Store};
 use plimsoll::limits::MetadataLimits;
 use serde_json::json;
 use support::repo::{NOW, ROOT, Repo, Signer, TIMESTAMP, envelope};
@@ -228,4 +228,28 @@ fn keys_that_were_taken_away_on_the_way_take_the_floor_with_them() {
             assert_eq!(trusted.map(|t| t[1]).map_err(|e| e.0), expected, "{at:?}");
         }
     }
+}
+
+#[test]
+fn what_a_store_remembers_of_a_long_chain_decides_without_the_repository() {
+    let repo = long();
+    let setting = Setting::new("remembered", &repo, true);
+    let folder = setting.folder.clone();
+    let chain = setting.refresh().0.store["chain"].clone();
+    let (wait, limit) = (std::time::Duration::from_secs(1), 1 << 20);
+    // Decided in a copy of the store, by what the store itself remembers.
+    let decided = || {
+        let remembered = Remembered::of(&Store::folder(&folder), wait, limit).unwrap();
+        let copy = Store::folder(&folder).copy_in_memory(wait, limit).unwrap();
+        let client = Client::new(repo.pinned(), remembered, copy).with_time(NOW.parse().unwrap());
+        client.refresh().map(|session| session.trusted().root().version()).map_err(|e| code(&e))
+    };
+    assert_eq!(decided(), Ok(NEWEST));
+    // What is lost of the chain cannot be had again this way; then that a newer root was seen is what counts.
+    for at in [0, 100, chain.len() / 2, chain.len() - 1] {
+        fs::write(folder.join("chain"), &chain[..at]).unwrap();
+        assert_eq!(decided(), Err("metadata-rollback"), "cut at {at}");
+    }
+    fs::write(folder.join("chain"), &chain).unwrap();
+    assert_eq!(decided(), Ok(NEWEST));
 }

@@ -5,7 +5,8 @@
 //!
 //! Rules:
 //! - Nothing in it is believed. The client verifies all of it again on load, so a damaged store costs a download and no more.
-//! - Files are replaced whole: written beside, and renamed. Killed at any instant, a file is old or new. Only `chain` grows at its end.
+//! - Files are replaced whole: written beside, and renamed. Killed at any instant, a file is old or new. Only `chain` is written in its place: it grows
+//!   at its end, and what is damaged in it by then counts no more.
 //! - What guards, so that nothing older is trusted later (root, timestamp, snapshot, clock), is old or new if the machine itself stops, too: it is synced before
 //!   it is renamed, and a refresh ends when the folder is synced. All else can be fetched again, and waits for no disk.
 //! - It can be touched only while its lock is held ([`LockedStore`]), by one process at a time: else a slow process could lower the floor
